@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a plan says of a key: algorithm and label, never a secret. The key itself is born in the executor.
+
+use serde::{Deserialize, Serialize};
+
+/// Algorithm of an SSH host key, named as in policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SshAlgorithm {
+    /// Ed25519, RFC 8709.
+    #[serde(rename = "ed25519")]
+    Ed25519,
+    /// ECDSA over NIST P-256, RFC 5656.
+    #[serde(rename = "ecdsa-p256")]
+    EcdsaP256,
+    /// ECDSA over NIST P-384, RFC 5656.
+    #[serde(rename = "ecdsa-p384")]
+    EcdsaP384,
+    /// ECDSA over NIST P-521, RFC 5656.
+    #[serde(rename = "ecdsa-p521")]
+    EcdsaP521,
+    /// RSA of 2048 bits, the smallest that OpenSSH still takes from anybody.
+    #[serde(rename = "rsa-2048")]
+    Rsa2048,
+    /// RSA of 3072 bits, what ssh-keygen(1) makes by default.
+    #[serde(rename = "rsa-3072")]
+    Rsa3072,
+    /// RSA of 4096 bits.
+    #[serde(rename = "rsa-4096")]
+    Rsa4096,
+}
+
+/// Algorithm of an OpenPGP key, named as in policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PgpAlgorithm {
+    /// Ed25519 and X25519 in v4 packets, which every GnuPG since 2.1 reads.
+    #[default]
+    Cv25519,
+    /// RSA of 3072 bits.
+    Rsa3072,
+    /// RSA of 4096 bits.
+    Rsa4096,
+}
+
+/// A key to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields, rename_all = "kebab-case")]
+pub enum KeySpec {
+    /// An SSH host key pair: the private key at the step's path, the public one beside it with `.pub`.
+    SshHost {
+        /// Which algorithm and size.
+        algorithm: SshAlgorithm,
+        /// Comment of the public key, usually `root@host`.
+        comment: String,
+    },
+    /// An OpenPGP transferable secret key, its revocation certificate beside it with `.rev`.
+    OpenPgp {
+        /// Which algorithm.
+        algorithm: PgpAlgorithm,
+        /// User id, `Name <address>` or just a host name.
+        user_id: String,
+        /// ASCII armour, or binary packets.
+        armored: bool,
+    },
+}
