@@ -29,9 +29,6 @@ pub fn finish(guest: &Guest, record: &Record) -> Result<()> {
             // The template's values, for its clones to know; a seal derives nothing, and its seed must not be shared.
             let sealed = Record { seed: None, fingerprint: Default::default(), ..record };
             put(guest, SEALED, &sealed)?;
-            for path in [STAMP, STAMP_COPY, OFFLINE] {
-                writer.remove(path)?;
-            }
         }
         _ if guest.running => {
             stamp(guest, &record)?;

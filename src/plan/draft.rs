@@ -617,13 +617,21 @@ impl<'g> Draft<'g> {
     fn change(&self, place: &str) -> Result<Option<Change>> {
         let path = place.to_owned();
         let before = self.before.get(place).cloned().unwrap_or(State::Absent);
+        // What is written over is shown beside its successor; what goes is shown by its digest, as it may be a secret
+        // whatever its mode.
+        let hidden = |before: State| match before {
+            State::File(content) => State::File(Content { public: false, ..content }),
+            before => before,
+        };
         Ok(match &self.nodes[place] {
             Node::Opaque => None,
             Node::Absent if before == State::Absent => None,
-            Node::Absent => Some(Change::Remove { path, before }),
+            Node::Absent => Some(Change::Remove { path, before: hidden(before) }),
             Node::Link(target) if before == State::Link(target.clone()) => None,
-            Node::Link(target) => Some(Change::Link { path, before, target: target.clone() }),
-            Node::Key(key, meta) => Some(Change::Keygen { path, key: key.clone(), before, meta: *meta }),
+            Node::Link(target) => Some(Change::Link { path, before: hidden(before), target: target.clone() }),
+            Node::Key(key, meta) => {
+                Some(Change::Keygen { path, key: key.clone(), before: hidden(before), meta: *meta })
+            }
             Node::File(bytes, meta) => {
                 let was = self.guest.root.stat(&self.backing(place))?;
                 let same = matches!(&before, State::File(content) if content.bytes == *bytes);

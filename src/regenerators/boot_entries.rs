@@ -25,7 +25,7 @@ pub enum Mode {
 }
 
 /// What of a boot partition bears the id.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Named {
     /// `loader/entries/<id>-*.conf` (Boot Loader Specification, type 1).
     entries: Vec<String>,
@@ -47,11 +47,10 @@ pub fn plan(mode: Mode, draft: &mut Draft<'_>, old: &str, new: Option<&str>) -> 
             seen.push(place);
         }
     }
-    if named.entries.is_empty() && named.images.is_empty() && named.directories.is_empty() {
-        return Ok(());
-    }
     match (mode, new) {
+        // A run that goes on after a cut finds less of the old names, and still has the rest to do.
         (Mode::Rename, Some(new)) => rename(draft, named, old, new),
+        _ if named == Named::default() => Ok(()),
         _ => pin(draft, old),
     }
 }
@@ -111,7 +110,7 @@ fn rename(draft: &mut Draft<'_>, named: Named, old: &str, new: &str) -> Result<(
     for path in named.entries.iter().chain(&named.directories).chain(&named.images) {
         draft.remove(path, why)?;
     }
-    if draft.exists("sys/firmware/efi")? {
+    if named != Named::default() && draft.exists("sys/firmware/efi")? {
         let message = "an entry chosen in the firmware (LoaderEntryDefault) may still name the old id; bootctl set-default renews it";
         draft.finding(Severity::Note, "/sys/firmware/efi/efivars", message);
     }

@@ -138,7 +138,7 @@ fn value(field: Field, length: Option<usize>, draft: &mut Draft<'_>) -> String {
     let id = draft.renewals().into_iter().find(|renewal| renewal.kind == Kind::MachineId && renewal.new.is_some());
     let found = match field {
         Field::MachineId => id.and_then(|renewal| renewal.new).or_else(|| draft.text("etc/machine-id").ok().flatten()),
-        Field::Mac => machine.links.first().map(|link| link.mac.clone()),
+        Field::Mac => machine.links.iter().find_map(|link| link.mac.clone()),
         Field::Serial => machine.smbios_serial.clone(),
         Field::Uuid => machine.smbios_uuid.clone(),
         Field::Hostname | Field::Random => None,
@@ -215,7 +215,8 @@ fn renew_full_names(draft: &mut Draft<'_>, renewal: &Renewal) -> Result<()> {
     let (old_short, new_short) = (short(old), short(new));
     let known: Vec<Renewal> =
         draft.decided_of(Kind::Hostname).filter(|past| past.subject != SUBJECT).cloned().collect();
-    let hosts = draft.text("etc/hosts")?.unwrap_or_default();
+    // One that cannot be read is reported where it is rewritten; the name itself does not hang on it.
+    let hosts = draft.text("etc/hosts").ok().flatten().unwrap_or_default();
     let mut pairs: Vec<(String, String)> = hosts::full_names(&hosts, &old_short)
         .into_iter()
         .map(|name| (name.clone(), name.replacen(&old_short, &new_short, 1)))

@@ -8,6 +8,7 @@ mod machine_id;
 mod pgp_keys;
 mod references;
 mod residue;
+mod seal;
 mod ssh_host_keys;
 mod sshd;
 
@@ -123,6 +124,9 @@ pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_err
             draft.author(entry.id);
             draft.finding(Severity::Error, entry.id, format!("{error:#}; nothing of it was changed"));
         }
+    }
+    if purpose == Purpose::Seal {
+        seal::plan(&mut draft)?;
     }
     draft.into_plan()
 }

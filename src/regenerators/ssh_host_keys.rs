@@ -215,8 +215,9 @@ fn meta(draft: &Draft<'_>, held: Option<&Held>) -> Result<Meta> {
 }
 
 fn remove_pair(draft: &mut Draft<'_>, path: &str, why: &str) -> Result<()> {
-    draft.remove(path, why)?;
-    draft.remove(&format!("{path}.pub"), why)
+    // The private half last: as long as it stands, a run that goes on after a cut knows of the pair.
+    draft.remove(&format!("{path}.pub"), why)?;
+    draft.remove(path, why)
 }
 
 /// A certificate binds the old key to the template's name; a new one can only come from the authority.

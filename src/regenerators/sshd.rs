@@ -66,7 +66,19 @@ impl Sshd {
     }
 
     fn include(&mut self, draft: &mut Draft<'_>, path: &str, depth: usize) -> Result<()> {
-        let Some(text) = draft.text(path)? else { return Ok(()) };
+        let text = match draft.text(path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(()),
+            // The keys in the standard places must go all the same.
+            Err(error) => {
+                draft.finding(
+                    Severity::Warning,
+                    &format!("/{path}"),
+                    format!("host keys that it names are not known: {error:#}"),
+                );
+                return Ok(());
+            }
+        };
         let config = parse(&text);
         for refused in &config.refused {
             let message = format!("line {}: {}; sshd refuses the file", refused.line, refused.why);
