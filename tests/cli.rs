@@ -76,7 +76,8 @@ fn apply_resets_once_and_says_what_it_did() {
     let root = dir.path().join("root");
     let id = fs::read_to_string(root.join("etc/machine-id")).unwrap();
     assert_eq!(done["renewals"][0]["new"], id.trim());
-    let key = done["renewals"].as_array().unwrap().iter().find(|r| r["subject"] == "/etc/ssh/ssh_host_ed25519_key").unwrap();
+    let key =
+        done["renewals"].as_array().unwrap().iter().find(|r| r["subject"] == "/etc/ssh/ssh_host_ed25519_key").unwrap();
     assert!(key["new"].as_str().unwrap().starts_with("SHA256:"));
     let again = on(&dir, &["apply"]);
     assert!(text(&again.stdout).contains("0 changes, 0 findings"), "{}", text(&again.stdout));
@@ -186,7 +187,11 @@ fn policy_comes_from_its_places_in_order() {
     assert_eq!(name(&["--set", "hostname.name=set"]), "set");
     fs::write(&file, "[hostname]\nmode = \"keep\"\n").unwrap();
     fs::remove_file(root.join("run/reseal/policy.d/10.toml")).unwrap();
-    assert_eq!(name(&["--policy", file.to_str().unwrap()]), "vendor", "--policy stands in for the files under /etc only");
+    assert_eq!(
+        name(&["--policy", file.to_str().unwrap()]),
+        "vendor",
+        "--policy stands in for the files under /etc only"
+    );
     assert_eq!(on(&dir, &["policy", "show", "--set", "hostname.nam=x"]).status.code(), Some(2));
     assert_eq!(on(&dir, &["policy", "show", "--only", "hostnme"]).status.code(), Some(2));
     let shipped = text(&reseal(&["policy", "default"]).stdout);
@@ -199,7 +204,8 @@ fn only_and_skip_choose_regenerators() {
     let dir = guest();
     let kinds = |arguments: &[&str]| -> Vec<String> {
         let plan = json(&on(&dir, &[&["--dry-run", "--format", "json"], arguments].concat()));
-        let mut kinds: Vec<String> = plan["renewals"].as_array().unwrap().iter().map(|r| r["kind"].as_str().unwrap().to_owned()).collect();
+        let mut kinds: Vec<String> =
+            plan["renewals"].as_array().unwrap().iter().map(|r| r["kind"].as_str().unwrap().to_owned()).collect();
         kinds.dedup();
         kinds
     };
@@ -225,7 +231,10 @@ fn sealing_leaves_a_template_whose_copies_differ() {
         let copied = tempfile::tempdir().unwrap();
         copy(&root, &copied.path().join("root"));
         let done = json(&on(&copied, &["apply", "--format", "json"]));
-        assert!(copied.path().join("root/etc/ssh/ssh_host_ecdsa_key").exists(), "{name}: the set that the template had");
+        assert!(
+            copied.path().join("root/etc/ssh/ssh_host_ecdsa_key").exists(),
+            "{name}: the set that the template had"
+        );
         let renewals = done["renewals"].as_array().unwrap().clone();
         renewals.into_iter().filter_map(|r| r["new"].as_str().map(str::to_owned)).collect::<Vec<_>>()
     };
