@@ -111,6 +111,7 @@ fn entropy() -> Result<UnwrapErr<SysRng>> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::io::Write as _;
     use std::path::Path;
     use std::process::{Command, Output};
 
@@ -123,7 +124,8 @@ pub(crate) mod tests {
         let found = ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());
         if !found {
             assert!(std::env::var_os("RESEAL_TEST_REQUIRE").is_none_or(|v| v != "1"), "{program} is not installed");
-            eprintln!("SKIPPED: {program} is not installed");
+            // Not by eprintln, which the test runner would keep to itself.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
         }
         found
     }
