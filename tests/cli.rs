@@ -399,6 +399,11 @@ fn nothing_outside_the_root_is_read_or_written() {
         &["apply", "--renew"],
         &["seal"],
     ] {
+        if arguments == ["apply"] {
+            // A link in place of reseal's own directory stops every run; the rest of the ways out is tried without it.
+            assert_eq!(on(&dir, &["apply"]).status.code(), Some(1));
+            fs::remove_file(root.join("etc/reseal")).unwrap();
+        }
         let output = on(&dir, arguments);
         let said = text(&output.stdout) + &text(&output.stderr);
         assert!(!said.contains(secret), "{arguments:?}: {said}");
@@ -407,5 +412,5 @@ fn nothing_outside_the_root_is_read_or_written() {
     }
     // It did its work, inside.
     assert!(fs::symlink_metadata(root.join("etc/machine-id")).unwrap().is_file());
-    assert!(root.join("outside/sub/sealed").exists(), "what the link to ../../outside leads to below the root");
+    assert!(root.join("etc/reseal/sealed").exists());
 }
