@@ -1,4 +1,228 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The plan: everything a run will change, as inert data.
 
+pub mod derive;
+pub mod draft;
 pub mod key;
+pub mod show;
+
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::root::Meta;
+use derive::{Seed, hex};
+use key::KeySpec;
+
+/// Version of the plan's JSON form.
+pub const VERSION: u32 = 1;
+
+/// Kind of an identity; the word stands in policy, plan, journal and documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// machine-id(5).
+    MachineId,
+    /// The static host name, hostname(5).
+    Hostname,
+    /// A host key of sshd(8); its value is the SHA-256 fingerprint.
+    SshHostKey,
+    /// An OpenPGP certificate with a secret key; its value is the fingerprint.
+    PgpKey,
+    /// Something a clone must not keep; its value is a digest.
+    Residue,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(out)
+    }
+}
+
+/// One identity before and after: the single source of truth of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renewal {
+    /// What kind of identity it is.
+    pub kind: Kind,
+    /// Which one of its kind, usually an absolute path.
+    pub subject: String,
+    /// The template's value; none where it had none.
+    pub old: Option<String>,
+    /// The guest's own value; none where the identity just goes, and for a key until it is made.
+    pub new: Option<String>,
+}
+
+/// What stood at a path before, or stands there now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing.
+    Absent,
+    /// A file with this content.
+    File(Content),
+    /// A symbolic link with this target.
+    Link(String),
+    /// A file too large to be read, with its size in bytes.
+    Large(u64),
+    /// A directory, whatever is in it.
+    Directory,
+    /// A fifo, socket or device.
+    Special,
+}
+
+/// The content of a file; it is shown only when everybody may read it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// May everybody read the file, so that its content may be shown?
+    pub public: bool,
+}
+
+impl Content {
+    /// The text that may be shown, if any.
+    pub fn shown(&self) -> Option<&str> {
+        if self.public { std::str::from_utf8(&self.bytes).ok() } else { None }
+    }
+
+    /// SHA-256 in hexadecimal digits.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(&self.bytes))
+    }
+}
+
+/// A secret must not reach a log through `{:?}` either.
+impl std::fmt::Debug for Content {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.shown() {
+            Some(text) => write!(out, "{text:?}"),
+            None => write!(out, "{} bytes, sha256 {}", self.bytes.len(), self.digest()),
+        }
+    }
+}
+
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let mut map = out.serialize_map(None)?;
+        match self.shown() {
+            Some(text) => map.serialize_entry("text", text)?,
+            None => {
+                map.serialize_entry("sha256", &self.digest())?;
+                map.serialize_entry("size", &self.bytes.len())?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// Everything that reseal can do to a guest. This list is the trusted base: each variant is shown, checked for being
+/// done, done, and serialised, and nothing else in the program changes a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Change {
+    /// Replaces (or makes) a file in one step, with the xattrs of the one it replaces.
+    Write { path: String, before: State, after: Content, meta: Meta },
+    /// Removes a file or link, or a directory with all that is in it.
+    Remove { path: String, before: State },
+    /// Renames.
+    Move { from: String, to: String },
+    /// Copies a file, or a directory with the files and directories in it, so that the old name can go later.
+    Copy { from: String, to: String },
+    /// Puts a symbolic link in place of what is there.
+    Link { path: String, before: State, target: String },
+    /// Makes a key; the secret is born in the executor.
+    Keygen { path: String, key: KeySpec, before: State, meta: Meta },
+    /// Writes the public halves of host keys where other machines can pick them up.
+    Publish { path: String, format: PublicForm, keys: Vec<String>, name: String, meta: Meta },
+    /// Changes the running system.
+    Live(Live),
+}
+
+/// How public host keys are written down for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublicForm {
+    /// Lines of a `known_hosts` file, sshd(8).
+    KnownHosts,
+    /// DNS records, RFC 4255.
+    Sshfp,
+}
+
+/// A change of the running system that no file brings about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Live {
+    /// The kernel's host name, sethostname(2).
+    Hostname { before: String, after: String },
+    /// The id that PID 1 and journald hold; both read it once, when they start.
+    MachineId { before: String, after: String },
+}
+
+/// When in the life of a boot a step may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Before other file systems are mounted.
+    Early,
+    /// All files are there; before anything reads an identity.
+    System,
+    /// What had to wait for the kernel's random pool.
+    Keys,
+}
+
+/// One change, who wants it, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Step {
+    /// When it may run.
+    pub stage: Stage,
+    /// What it does.
+    #[serde(flatten)]
+    pub change: Change,
+    /// The regenerators that asked for it.
+    pub by: Vec<String>,
+    /// The reason, for the reader.
+    pub why: String,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// Something is left that a person should look at.
+    Warning,
+    /// An identity was not reset.
+    Error,
+}
+
+/// What the operator should know: nothing is skipped in silence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The regenerator that found it.
+    pub by: String,
+    /// What it is about, usually an absolute path.
+    pub subject: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// The finished list: what a dry run prints and a run carries out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Where new public values are derived from; it makes no keys.
+    pub seed: Seed,
+    /// Every identity that changes.
+    pub renewals: Vec<Renewal>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+    /// What the operator should know.
+    pub findings: Vec<Finding>,
+}

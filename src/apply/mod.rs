@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The only code that changes a guest: it works through a plan and takes no decisions.
+
+mod entropy;
+mod journal;
+mod live;
+mod preflight;
+mod step;
+mod tools;
+mod writer;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::guest::Guest;
+use crate::plan::show::title;
+use crate::plan::{Plan, Stage};
+use crate::stamp::Record;
+use step::Executor;
+
+pub use journal::{adopt, restore_stamp};
+
+/// How long a boot waits for the kernel's random pool.
+const POOL: Duration = Duration::from_secs(60);
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Every step is done.
+    Done,
+    /// It was told to stop; the journal is kept.
+    Interrupted,
+    /// The keys wait for the kernel's random pool; the journal is kept.
+    Deferred,
+}
+
+/// Why a run failed, as far as its exit status goes.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nothing was changed, and nothing is to be resumed.
+    #[error("{0:#}")]
+    Untouched(anyhow::Error),
+    /// Some steps were done; the journal is kept, and another run goes on.
+    #[error("{0:#}")]
+    Stopped(anyhow::Error),
+}
+
+/// What the caller decides about a run.
+pub struct Control<'a> {
+    /// The stage that is being run; none by hand.
+    pub stage: Option<Stage>,
+    /// Asked before every step with its number; `true` ends the run there.
+    pub interrupt: &'a mut dyn FnMut(usize) -> bool,
+}
+
+/// Holds other runs on the same guest off until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _held: Flock<std::os::fd::OwnedFd>,
+}
+
+/// Takes the guest for one run: a lock on its root directory, flock(2), that needs no file.
+///
+/// # Errors
+/// When another run has it.
+pub fn lock(guest: &Guest) -> Result<Lock> {
+    let dir = guest.root.open_dir("")?;
+    let held = Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => anyhow::anyhow!("another run of reseal is at work on {}", guest.root.path().display()),
+        errno => anyhow::Error::from(errno),
+    })?;
+    Ok(Lock { _held: held })
+}
+
+/// Carries out a plan: looks whether it can be done, writes the journal, does the steps. The caller verifies, and then
+/// [`finish`]es.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>) -> Result<End, Failure> {
+    preflight::check(plan, guest).map_err(Failure::Untouched)?;
+    let untouched = plan.steps.is_empty();
+    journal::begin(guest, record).map_err(Failure::Untouched)?;
+    let mut executor = Executor::new(guest, record);
+    let mut deferred = false;
+    for (number, step) in plan.steps.iter().enumerate() {
+        if (control.interrupt)(number) {
+            return Ok(End::Interrupted);
+        }
+        if step.stage == Stage::Keys && !deferred && !executor.pool_is_ready {
+            // Only a boot's own unit has a later one to leave the keys to.
+            let most = (control.stage == Some(Stage::System)).then_some(POOL);
+            executor.pool_is_ready = entropy::wait(most, &|| false);
+            deferred = !executor.pool_is_ready;
+        }
+        if step.stage == Stage::Keys && deferred {
+            continue;
+        }
+        tracing::debug!(step = number, "{}", title(&step.change));
+        executor
+            .carry_out(plan, number)
+            .with_context(|| title(&step.change))
+            .map_err(|error| if untouched { Failure::Untouched(error) } else { Failure::Stopped(error) })?;
+    }
+    Ok(if deferred { End::Deferred } else { End::Done })
+}
+
+/// Ends a run that was verified: the stamp (or what the run leaves instead), then the journal goes.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn finish(guest: &Guest, record: &Record) -> Result<()> {
+    journal::finish(guest, record)
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The long tail as data: what a clone must simply not keep, and which files quote an identity.
+//!
+//! Entries are compiled in; a guest adds its own in `/usr/lib/reseal/catalogue.d/*.toml` and
+//! `/etc/reseal/catalogue.d/*.toml`. An entry is four lines of data; one that needs an `if` is a regenerator.
+
+use anyhow::{Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Kind;
+use crate::plan::draft::Draft;
+
+/// Where a guest adds entries.
+const PLACES: [&str; 2] = ["usr/lib/reseal/catalogue.d", "etc/reseal/catalogue.d"];
+
+/// What is done with the files of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// They go.
+    Remove,
+    /// They stay, without content.
+    Empty,
+    /// They stay; the operator is told.
+    Report,
+}
+
+/// How bad it is when two clones share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// Untidy.
+    Low,
+    /// The clones disturb each other.
+    Medium,
+    /// The clones can be taken for one another, or one can read what the other keeps secret.
+    High,
+}
+
+/// Something a clone must not keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Residue {
+    /// Name in policy; kebab-case.
+    pub id: String,
+    /// What it is; one line, no full stop.
+    pub about: String,
+    /// Absolute paths with `*` and `?` inside their components; `~/` is the home of root and of every user.
+    pub paths: Vec<String>,
+    /// What is done with them.
+    pub action: Action,
+    /// Which group of entries it belongs to.
+    pub group: String,
+    /// How bad sharing it is.
+    pub severity: Weight,
+    /// Is it done without the policy asking?
+    #[serde(default = "yes")]
+    pub default: bool,
+    /// Where this is written down: a manual page, a source file.
+    pub source: String,
+}
+
+/// Text format of a file that quotes an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// hosts(5): the names of each line.
+    Hosts,
+    /// Words separated by blanks or commas, `#` comments; a file that holds one name is the simplest case.
+    Words,
+    /// `key = value` lines; a line that starts with a blank goes on with the value, postconf(5).
+    Keys,
+    /// Kernel command line words `key=value`, wherever they stand.
+    KernelCommandLine,
+}
+
+/// A file that quotes identities that live elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Reference {
+    /// Absolute paths with `*` and `?` inside their components.
+    pub paths: Vec<String>,
+    /// The kinds of identity that stand there.
+    pub kinds: Vec<Kind>,
+    /// How the file is written.
+    pub format: Format,
+    /// The keys whose values quote it; none for formats without keys.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Where this is written down.
+    pub source: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Entries {
+    residue: Vec<Residue>,
+    reference: Vec<Reference>,
+}
+
+/// All entries: the compiled-in ones, then the guest's own.
+#[derive(Debug)]
+pub struct Catalogue {
+    /// What a clone must not keep.
+    pub residue: Vec<Residue>,
+    /// Files that quote an identity.
+    pub references: Vec<Reference>,
+}
+
+impl Catalogue {
+    /// The entries for a guest.
+    ///
+    /// # Errors
+    /// When an entry of the guest's own is broken, with file and line.
+    pub fn load(draft: &Draft<'_>) -> Result<Catalogue> {
+        let mut all = Catalogue::built_in()?;
+        for place in PLACES {
+            for name in draft.list(place)?.into_iter().filter(|name| name.ends_with(".toml")) {
+                let path = format!("{place}/{name}");
+                all.add(&format!("/{path}"), &draft.text(&path)?.unwrap_or_default())?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The compiled-in entries.
+    ///
+    /// # Errors
+    /// Never in a program that passed its tests.
+    pub fn built_in() -> Result<Catalogue> {
+        let mut all = Catalogue { residue: Vec::new(), references: Vec::new() };
+        all.add("catalogue/residue.toml", include_str!("residue.toml"))?;
+        all.add("catalogue/references.toml", include_str!("references.toml"))?;
+        Ok(all)
+    }
+
+    fn add(&mut self, name: &str, text: &str) -> Result<()> {
+        let entries: Entries = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+            anyhow!("{name}: line {line}: {}", error.message())
+        })?;
+        let paths = entries.residue.iter().flat_map(|entry| &entry.paths);
+        for path in paths.chain(entries.reference.iter().flat_map(|entry| &entry.paths)) {
+            if !(path.starts_with('/') || path.starts_with("~/")) || path.split('/').any(|part| part == "..") {
+                bail!("{name}: `{path}` is no absolute path");
+            }
+        }
+        for entry in entries.residue {
+            // A site's entry replaces the built-in one of the same name.
+            self.residue.retain(|earlier| earlier.id != entry.id);
+            self.residue.push(entry);
+        }
+        self.references.extend(entries.reference);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_entries_are_whole() {
+        let all = Catalogue::built_in().unwrap();
+        assert!(all.residue.len() >= 8 && all.references.len() >= 8);
+        for entry in &all.residue {
+            assert!(!entry.paths.is_empty() && !entry.about.ends_with('.') && !entry.source.is_empty(), "{entry:?}");
+            assert!(
+                entry.id.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-')
+            );
+        }
+        for entry in &all.references {
+            assert_eq!(entry.fields.is_empty(), matches!(entry.format, Format::Hosts | Format::Words), "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_entry_is_named_with_file_and_line() {
+        let mut all = Catalogue::built_in().unwrap();
+        let error = all.add("/etc/x.toml", "[[residue]]\nid = \"a\"\nabuot = \"b\"\n").unwrap_err().to_string();
+        assert!(error.starts_with("/etc/x.toml: line 3: unknown field `abuot`"), "{error}");
+        let entry = "[[residue]]\nid='a'\nabout='b'\npaths=['/a/../b']\naction='remove'\ngroup='g'\nseverity='low'\nsource='s'\n";
+        assert!(all.add("x", entry).unwrap_err().to_string().contains("no absolute path"));
+    }
+}

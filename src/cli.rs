@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line, reseal(8): words to values, nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::plan::Stage;
+
+/// Gives a cloned Linux guest an identity of its own.
+///
+/// Host name, machine-id, SSH host keys and every other id that a clone must not share with its template are renewed, once,
+/// by one plan that is shown first, carried out in order, and continued after a power cut.
+#[derive(Debug, Parser)]
+#[command(name = "reseal", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub options: Options,
+    /// What to do; `--dry-run` alone is `apply --dry-run`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Work on the guest below this directory instead of the running system
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    pub root: PathBuf,
+    /// Read this policy instead of the files under /etc/reseal
+    #[arg(long, global = true, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Set one policy key, as in hostname.name=web-1; can be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Run only these regenerators
+    #[arg(long, global = true, value_name = "ID,..", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Leave these regenerators out
+    #[arg(long, global = true, value_name = "ID,..", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// For people, or one JSON document on standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Show what would be done, and do nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// How much to log on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn, env = "RESEAL_LOG", hide_env = true)]
+    pub log_level: LogLevel,
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text, coloured on a terminal.
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// What a person should look at, too.
+    Warn,
+    /// What was done, too.
+    Info,
+    /// Every step, too.
+    Debug,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Give the guest an identity of its own
+    Apply(Apply),
+    /// Make the guest generic before it is copied
+    Seal(Consent),
+    /// Show where the guest runs and every identity that it holds
+    Inspect,
+    /// Show whether the guest was reset, and what is still to do
+    Status,
+    /// List the regenerators and the catalogue, and what applies to the guest
+    List,
+    /// Show, check or print policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Reset two copies of a throw-away guest in a temporary directory, and compare them
+    Demo,
+    /// Take the running machine as it is, so that no boot resets it (what installing the package does)
+    #[command(hide = true)]
+    Adopt,
+}
+
+/// `reseal apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Whether to ask.
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Lift a refusal; a machine that has its identity keeps it
+    #[arg(long)]
+    pub force: bool,
+    /// Give a machine that has an identity a new one
+    #[arg(long)]
+    pub renew: bool,
+    /// Apply exactly this plan, as `--dry-run --format json` printed it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "stage"])]
+    pub plan: Option<PathBuf>,
+    /// Run as the boot unit of this stage does, without asking
+    #[arg(long, value_enum)]
+    pub stage: Option<Stage>,
+}
+
+/// Whether to ask before something is changed.
+#[derive(Debug, Args)]
+pub struct Consent {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `reseal policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum PolicyCommand {
+    /// Show every setting in force
+    Show,
+    /// Check every policy file, and say which were read
+    Check,
+    /// Print the shipped policy: every setting, explained
+    Default,
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `reseal adopt`: what installing the package on a running machine does, so that no boot resets it.
+
+use anyhow::Result;
+
+use super::{Exit, Usage};
+use crate::apply;
+use crate::cli::Options;
+use crate::guest::Guest;
+use crate::stamp::{JOURNAL, SEALED, STAMP};
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<Exit> {
+    let guest = Guest::open(&options.root)?;
+    if !guest.running {
+        return Err(Usage("only the running machine can be adopted".to_owned()).into());
+    }
+    let _lock = apply::lock(&guest)?;
+    // A stamp, even one that cannot be read, a sealed template and an unfinished run are left as they are.
+    for path in [STAMP, SEALED, JOURNAL] {
+        if guest.root.stat(path)?.is_some() {
+            return Ok(Exit::Done);
+        }
+    }
+    apply::adopt(&guest)?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `reseal inspect`: where the guest runs, and every identity that it holds.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{Exit, is_human, print, print_json, style};
+use crate::cli::Options;
+use crate::guest::Guest;
+use crate::guest::machine::Machine;
+use crate::keys::ssh;
+use crate::plan::draft::{Past, Purpose};
+use crate::plan::{Finding, Kind, derive::Seed, show};
+use crate::policy::Policy;
+use crate::regenerators::{self, OnError};
+use crate::root::trim;
+use crate::stamp::Record;
+
+/// One identity as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    /// Its kind.
+    pub kind: Kind,
+    /// Which one of its kind.
+    pub subject: String,
+    /// Its value: public, or a digest.
+    pub value: String,
+}
+
+/// The document that `--format json` prints.
+#[derive(Debug, Serialize)]
+struct Inventory<'a> {
+    version: u32,
+    machine: &'a Machine,
+    identities: Vec<Identity>,
+    findings: Vec<Finding>,
+}
+
+/// Every identity of a guest: what a reset without any past would renew, by its old value.
+pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
+    let past = Past::none(Seed::random(b"")?);
+    let plan = regenerators::plan(&Policy::default(), guest, past, Purpose::Reset, OnError::GoOn)?;
+    let identities = plan
+        .renewals
+        .into_iter()
+        .filter_map(|renewal| Some(Identity { kind: renewal.kind, subject: renewal.subject, value: renewal.old? }))
+        .collect();
+    Ok((identities, plan.findings))
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<Exit> {
+    let guest = Guest::open(&options.root)?;
+    let (identities, findings) = identities(&guest)?;
+    if !is_human(options) {
+        print_json(&Inventory { version: 1, machine: &guest.machine, identities, findings })?;
+        return Ok(Exit::Done);
+    }
+    let mut text = format!("{}\n", guest.machine.describe());
+    text.push_str(&machine(&guest.machine)?);
+    text.push('\n');
+    let rows: Vec<[String; 3]> = identities
+        .iter()
+        .map(|id| [id.kind.to_string(), show::printable(&id.subject), show::printable(&id.value)])
+        .collect();
+    text.push_str(&show::table(&["identity", "which", "value"], &rows));
+    text.push_str(&show::findings(&findings, style()));
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// The facts that are known, a line each.
+fn machine(machine: &Machine) -> Result<String> {
+    let mut text = String::new();
+    let serde_json::Value::Object(facts) = serde_json::to_value(machine)? else { return Ok(text) };
+    for (name, value) in facts {
+        let value = match value {
+            serde_json::Value::Null => continue,
+            serde_json::Value::String(value) => value,
+            serde_json::Value::Array(values) if values.is_empty() => continue,
+            value => value.to_string(),
+        };
+        text.push_str(&format!("  {name}: {}\n", show::printable(&value)));
+    }
+    Ok(text)
+}
+
+/// The new host keys between the lines that cloud-init users look for on the console.
+pub fn host_keys(guest: &Guest, record: &Record) -> String {
+    let mut fingerprints = String::new();
+    let mut lines = String::new();
+    for made in record.renewals.iter().filter(|made| made.kind == Kind::SshHostKey && made.new.is_some()) {
+        let public = guest.root.read(&format!("{}.pub", trim(&made.subject))).ok().flatten().unwrap_or_default();
+        let Ok(key) = ssh::read_public(&public) else { continue };
+        let Ok(line) = key.line() else { continue };
+        let comment = line.trim_end().splitn(3, ' ').nth(2).unwrap_or_default();
+        fingerprints.push_str(&format!("{} {} {comment} ({})\n", key.bits(), key.fingerprint(), key.family()));
+        lines.push_str(&line);
+    }
+    if lines.is_empty() {
+        return lines;
+    }
+    format!(
+        "-----BEGIN SSH HOST KEY FINGERPRINTS-----\n{fingerprints}-----END SSH HOST KEY FINGERPRINTS-----\n\
+         -----BEGIN SSH HOST KEY KEYS-----\n{lines}-----END SSH HOST KEY KEYS-----\n"
+    )
+}

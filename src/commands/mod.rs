@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The commands: each reads what it needs, calls the library, prints, and says how it ended.
+
+mod adopt;
+mod apply;
+mod demo;
+mod inspect;
+mod list;
+mod policy;
+mod seal;
+mod status;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::apply::Failure;
+use crate::cli::{Cli, Command, Format, Options};
+use crate::guest::Guest;
+use crate::plan::show::Style;
+use crate::policy::{Policy, PolicyError};
+
+/// How a command ended; the number is the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Failed, with nothing to resume.
+    Failed = 1,
+    /// A mistake on the command line or in the policy.
+    Usage = 2,
+    /// Stopped on the way, the journal is kept.
+    Stopped = 3,
+    /// Verification found leftovers.
+    Leftovers = 4,
+}
+
+/// Says what was wrong with the call itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Runs a command, and prints its error on standard error.
+pub fn run(cli: &Cli) -> Exit {
+    match dispatch(cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("reseal: {error:#}");
+            exit_of(&error)
+        }
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.chain().any(|cause| cause.is::<PolicyError>() || cause.is::<Usage>()) {
+        return Exit::Usage;
+    }
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Stopped(_)) => Exit::Stopped,
+        _ => Exit::Failed,
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit> {
+    let options = &cli.options;
+    match &cli.command {
+        Some(Command::Apply(apply)) => apply::run(options, apply),
+        Some(Command::Seal(consent)) => seal::run(options, consent),
+        Some(Command::Inspect) => inspect::run(options),
+        Some(Command::Status) => status::run(options),
+        Some(Command::List) => list::run(options),
+        Some(Command::Policy(command)) => policy::run(options, *command),
+        Some(Command::Demo) => demo::run(options),
+        Some(Command::Adopt) => adopt::run(options),
+        None if options.dry_run => {
+            let consent = crate::cli::Consent { yes: false };
+            apply::run(options, &crate::cli::Apply { consent, force: false, renew: false, plan: None, stage: None })
+        }
+        None => Err(Usage("say what to do; `reseal --help` lists the commands".to_owned()).into()),
+    }
+}
+
+/// The policy that the options ask for.
+fn policy(options: &Options, guest: &Guest) -> Result<Policy> {
+    let mut policy = Policy::load(&guest.root, options.policy.as_deref(), &options.set)?;
+    policy.select(&options.only, &options.skip)?;
+    Ok(policy)
+}
+
+/// Prints one JSON document.
+fn print_json(document: &impl Serialize) -> Result<()> {
+    print(&(serde_json::to_string_pretty(document)? + "\n"))
+}
+
+/// Prints to standard output; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("writing to standard output"),
+    }
+}
+
+fn style() -> Style {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Style { colour }
+}
+
+/// Asks at a terminal; without one, and without `--yes`, nothing is changed.
+fn ask(yes: bool, question: &str) -> Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Usage("no terminal to ask at; `--yes` goes ahead without asking".to_owned()).into());
+    }
+    print(&format!("{question} [y/N] "))?;
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Is the output for people?
+fn is_human(options: &Options) -> bool {
+    options.format == Format::Human
+}

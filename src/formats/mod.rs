@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Text in, text out, without I/O; what a format does not understand it returns byte for byte.
+
+pub mod assignments;
+pub mod hosts;
+pub mod keys;
+pub mod name_template;
+pub mod passwd;
+pub mod sshd_config;
+pub mod words;

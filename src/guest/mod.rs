@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The guest: its file tree, and the facts about it that are gathered once.
+
+pub mod machine;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::root::{Root, trim};
+use machine::Machine;
+
+/// The system being reset.
+#[derive(Debug)]
+pub struct Guest {
+    /// Its file tree.
+    pub root: Root,
+    /// Where it runs.
+    pub machine: Machine,
+    /// Is it the system that this program runs on?
+    pub running: bool,
+    /// Is systemd its PID 1? sd_booted(3) looks at the same directory.
+    pub systemd: bool,
+}
+
+impl Guest {
+    /// The guest below `path`, with the facts that its place allows: those of this machine only for `/`.
+    ///
+    /// # Errors
+    /// When `path` cannot be opened as a directory.
+    pub fn open(path: &Path) -> Result<Guest> {
+        let root = Root::open(path)?;
+        let running = root.is_running_system();
+        let machine = if running { Machine::of_running_system() } else { Machine::offline() };
+        let systemd = running && root.stat("run/systemd/system").is_ok_and(|found| found.is_some());
+        Ok(Guest { root, machine, running, systemd })
+    }
+
+    /// Root-relative paths that are mount points in the running system right now; none for a tree that does not run.
+    ///
+    /// PID 1 mounts a transient id over /etc/machine-id while the root is read-only, machine-id(5).
+    pub fn mount_points(&self) -> BTreeSet<String> {
+        if !self.running {
+            return BTreeSet::new();
+        }
+        // proc_pid_mountinfo(5): the fifth field is the mount point, with blanks as octal escapes.
+        let mounts = self.root.read("proc/self/mountinfo").ok().flatten().unwrap_or_default();
+        let mounts = String::from_utf8_lossy(&mounts);
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(|at| trim(at).to_owned()).collect()
+    }
+}

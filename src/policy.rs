@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What to reset and how: TOML from several places, merged, with every mistake named by file and line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::de::{DeTable, ValueDeserializer};
+
+use crate::guest::machine::Place;
+use crate::regenerators::{self, PIPELINE};
+use crate::root::{LARGEST_FILE, Root};
+
+/// Where policy is read from in a guest, weakest first; `policy.toml` stands alone, `.d` are all `*.toml` files by name.
+const PLACES: [(&str, bool); 4] = [
+    ("usr/lib/reseal/policy.d", false),
+    ("etc/reseal/policy.toml", true),
+    ("etc/reseal/policy.d", true),
+    ("run/reseal/policy.d", false),
+];
+
+/// A mistake in a policy; nothing has been touched when it is found.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{message}{}", self.place(), self.hint.as_deref().map(|hint| format!("; did you mean `{hint}`?")).unwrap_or_default())]
+pub struct PolicyError {
+    /// File, or the command line option.
+    pub source_name: String,
+    /// Line, from 1.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// The nearest valid name.
+    pub hint: Option<String>,
+}
+
+impl PolicyError {
+    fn place(&self) -> String {
+        match self.line {
+            Some(line) => format!("{}: line {line}: ", self.source_name),
+            None => format!("{}: ", self.source_name),
+        }
+    }
+}
+
+/// Table `[run]`: what holds for the whole run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RunPolicy {
+    /// Where the boot unit acts by itself.
+    pub r#where: Vec<Place>,
+    /// If not empty, only these regenerators run.
+    pub only: Vec<String>,
+    /// These regenerators do not run.
+    pub skip: Vec<String>,
+}
+
+impl Default for RunPolicy {
+    fn default() -> RunPolicy {
+        RunPolicy { r#where: vec![Place::Vm, Place::Container], only: Vec::new(), skip: Vec::new() }
+    }
+}
+
+/// The annotated `[run]` table of the shipped policy and the reference.
+pub const RUN_EXAMPLE: &str = r#"[run]
+# Where the boot unit acts by itself: "vm", "container", "bare-metal". Elsewhere it says so and does nothing, unless
+# the machine was sealed.
+where = ["vm", "container"]
+# If not empty, only these regenerators run.
+only = []
+# These regenerators do not run.
+skip = []
+"#;
+
+/// One piece of policy before merging.
+#[derive(Debug)]
+struct Layer {
+    name: String,
+    text: String,
+}
+
+/// The merged policy.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Table `[run]`.
+    pub run: RunPolicy,
+    tables: BTreeMap<String, toml::Table>,
+    /// The files and options it was made from, weakest first.
+    pub sources: Vec<String>,
+}
+
+impl Policy {
+    /// Reads and merges the policy of a guest: the files below its root, or `file` in place of those under /etc, then
+    /// the `--set` assignments.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for a mistake in it, otherwise what reading gave.
+    pub fn load(root: &Root, file: Option<&Path>, set: &[String]) -> Result<Policy> {
+        let mut layers = Vec::new();
+        for (place, under_etc) in PLACES {
+            if under_etc && file.is_some() {
+                continue;
+            }
+            let paths = if place.ends_with(".toml") {
+                vec![place.to_owned()]
+            } else {
+                let names = root.list(place)?.into_iter().filter(|name| name.ends_with(".toml"));
+                names.map(|name| format!("{place}/{name}")).collect()
+            };
+            for path in paths {
+                if let Some(bytes) = root.read(&path)? {
+                    layers.push(Layer::of(&format!("/{path}"), bytes)?);
+                }
+            }
+        }
+        if let Some(file) = file {
+            let name = file.display().to_string();
+            let read = || -> Result<Vec<u8>> {
+                let size = std::fs::metadata(file)?.len();
+                anyhow::ensure!(
+                    size <= LARGEST_FILE,
+                    "{size} bytes, more than the {LARGEST_FILE} that a policy may have"
+                );
+                Ok(std::fs::read(file)?)
+            };
+            let bytes = read().with_context(|| format!("reading {name}"))?;
+            // The runtime drop-ins still come after it.
+            let at = layers.iter().position(|layer| layer.name.starts_with("/run/")).unwrap_or(layers.len());
+            layers.insert(at, Layer::of(&name, bytes)?);
+        }
+        for assignment in set {
+            layers.push(Layer::assignment(assignment)?);
+        }
+        Policy::merge(&layers)
+    }
+
+    /// A policy from one text, as a test or a program has it.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn parse(name: &str, text: &str) -> Result<Policy> {
+        Policy::merge(&[Layer { name: name.to_owned(), text: text.to_owned() }])
+    }
+
+    /// What a boot does with a policy that cannot be read: machine-id, SSH keys and seeds by built-in defaults, nothing
+    /// else. A clone that shares a key is worse than one that an admin must look at.
+    pub fn fallback() -> Policy {
+        let only = regenerators::WITHOUT_POLICY.map(str::to_owned).to_vec();
+        Policy { run: RunPolicy { only, ..RunPolicy::default() }, ..Policy::default() }
+    }
+
+    /// Lays one more text over the policy, as a program has it.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn overlay(&mut self, text: &str) -> Result<()> {
+        let above = Policy::parse("built in", text)?;
+        for (id, table) in above.tables {
+            overlay(self.tables.entry(id).or_default(), table);
+        }
+        Ok(())
+    }
+
+    fn merge(layers: &[Layer]) -> Result<Policy> {
+        let mut merged = toml::Table::new();
+        for layer in layers {
+            layer.check()?;
+            let table: toml::Table = toml::from_str(&layer.text).map_err(|error| layer.error(&error))?;
+            overlay(&mut merged, table);
+        }
+        let mut policy =
+            Policy { sources: layers.iter().map(|layer| layer.name.clone()).collect(), ..Policy::default() };
+        for (key, value) in merged {
+            match (key.as_str(), value) {
+                ("run", value) => policy.run = value.try_into().context("in the merged table [run]")?,
+                (_, toml::Value::Table(table)) => {
+                    policy.tables.insert(key, table);
+                }
+                _ => {}
+            }
+        }
+        Ok(policy)
+    }
+
+    /// The options of one regenerator.
+    ///
+    /// # Errors
+    /// When the merged table does not fit, which each layer's own check has ruled out.
+    pub fn options<T: DeserializeOwned + Default>(&self, id: &str) -> Result<T> {
+        match self.tables.get(id) {
+            Some(table) => table.clone().try_into().with_context(|| format!("in the merged table [{id}]")),
+            None => Ok(T::default()),
+        }
+    }
+
+    /// Keeps to these regenerators, or leaves these out, beside what `[run]` says.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for an unknown id.
+    pub fn select(&mut self, only: &[String], skip: &[String]) -> Result<()> {
+        for (option, ids) in [("--only", only), ("--skip", skip)] {
+            for id in ids {
+                check_id(id, option, None)?;
+            }
+        }
+        if !only.is_empty() {
+            self.run.only = only.to_vec();
+        }
+        self.run.skip.extend_from_slice(skip);
+        Ok(())
+    }
+
+    /// Does this regenerator run?
+    pub fn selects(&self, id: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|name| name == id);
+        (self.run.only.is_empty() || named(&self.run.only)) && !named(&self.run.skip)
+    }
+
+    /// Every setting in force, as TOML.
+    ///
+    /// # Errors
+    /// When a table cannot be written, which no valid one gives.
+    pub fn show(&self) -> Result<String> {
+        let mut all = toml::Table::new();
+        all.insert("run".to_owned(), toml::Value::try_from(&self.run)?);
+        for entry in PIPELINE {
+            if let Some(table) = (entry.effective)(self)? {
+                all.insert(entry.id.to_owned(), table);
+            }
+        }
+        Ok(toml::to_string_pretty(&all)?)
+    }
+
+    /// The shipped policy: every setting with its explanation, at its default and commented out.
+    pub fn shipped() -> String {
+        let mut text = String::from(
+            "# Policy of reseal, see reseal-policy(5). Every setting stands here at its default, commented out.\n\
+             # Later files win: /usr/lib/reseal/policy.d/*.toml, this file, /etc/reseal/policy.d/*.toml,\n\
+             # /run/reseal/policy.d/*.toml. `reseal policy check` reads them all.\n",
+        );
+        for example in std::iter::once(RUN_EXAMPLE).chain(PIPELINE.iter().map(|entry| entry.example)) {
+            text.push('\n');
+            for line in example.lines() {
+                let setting = !line.is_empty() && !line.starts_with(['#', '[']) || line.starts_with("[[");
+                text.push_str(if setting { "#" } else { "" });
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+impl Layer {
+    fn of(name: &str, bytes: Vec<u8>) -> Result<Layer> {
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+            PolicyError { source_name: name.to_owned(), line: Some(line), message: "not UTF-8".to_owned(), hint: None }
+        })?;
+        Ok(Layer { name: name.to_owned(), text })
+    }
+
+    /// `--set hostname.name=web-1`: the value as TOML, or as a plain string where it is none.
+    fn assignment(assignment: &str) -> Result<Layer> {
+        let name = format!("--set {assignment}");
+        let Some((key, value)) = assignment.split_once('=') else {
+            let message = "expected KEY=VALUE, as in hostname.name=web-1".to_owned();
+            return Err(PolicyError { source_name: name, line: None, message, hint: None }.into());
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let as_toml = format!("{key} = {value}\n");
+        let text = if toml::from_str::<toml::Table>(&as_toml).is_ok() {
+            as_toml
+        } else {
+            format!("{key} = {}\n", toml::Value::String(value.to_owned()))
+        };
+        Ok(Layer { name, text })
+    }
+
+    /// Every table and key of this layer alone, so that a mistake is named where it stands.
+    fn check(&self) -> Result<()> {
+        let table = DeTable::parse(&self.text).map_err(|error| self.error(&error))?;
+        for (key, value) in table.into_inner() {
+            let span = key.span();
+            let line = Some(self.line(span.start));
+            let id = key.into_inner();
+            let input = ValueDeserializer::from(value);
+            match id.as_ref() {
+                "run" => {
+                    let run = RunPolicy::deserialize(input).map_err(|error| self.error(&error))?;
+                    for id in run.only.iter().chain(&run.skip) {
+                        check_id(id, &self.name, line)?;
+                    }
+                }
+                id => match PIPELINE.iter().find(|entry| entry.id == id && entry.has_options()) {
+                    Some(entry) => (entry.check)(input).map_err(|error| self.error(&error))?,
+                    None => {
+                        let names = PIPELINE.iter().filter(|entry| entry.has_options()).map(|entry| entry.id);
+                        let hint = nearest(id, names.chain(["run"]));
+                        let message = format!("unknown table `{id}`");
+                        return Err(PolicyError { source_name: self.name.clone(), line, message, hint }.into());
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, error: &toml::de::Error) -> PolicyError {
+        let message = error.message().trim_end().replace('\n', " ");
+        // serde names the unknown field and those it expected between backticks.
+        let mut names = message.split('`').skip(1).step_by(2);
+        let hint = match names.next() {
+            Some(wrong) if message.starts_with("unknown ") => nearest(wrong, names),
+            _ => None,
+        };
+        let line = error.span().map(|span| self.line(span.start));
+        PolicyError { source_name: self.name.clone(), line, message: message.clone(), hint }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    }
+}
+
+fn check_id(id: &str, source: &str, line: Option<usize>) -> Result<()> {
+    if PIPELINE.iter().any(|entry| entry.id == id) {
+        return Ok(());
+    }
+    let hint = nearest(id, PIPELINE.iter().map(|entry| entry.id));
+    Err(PolicyError { source_name: source.to_owned(), line, message: format!("unknown regenerator `{id}`"), hint }
+        .into())
+}
+
+fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    names
+        .map(|name| (strsim::normalized_damerau_levenshtein(wrong, name), name))
+        .filter(|(likeness, _)| *likeness > 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name.to_owned())
+}
+
+/// Later wins: tables are merged, everything else is replaced.
+fn overlay(below: &mut toml::Table, above: toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Policy::parse("policy.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_and_the_nearest_name() {
+        assert_eq!(error("\n[hostnam]\n"), "policy.toml: line 2: unknown table `hostnam`; did you mean `hostname`?");
+        let message = error("[machine-id]\nmoode = \"keep\"\n");
+        assert!(message.starts_with("policy.toml: line 2: unknown field `moode`"), "{message}");
+        assert!(message.ends_with("did you mean `mode`?"), "{message}");
+        assert!(error("[machine-id]\nmode = 3\n").starts_with("policy.toml: line 2: "));
+        assert!(error("[machine-id]\nmode = \"kep\"\n").ends_with("did you mean `keep`?"));
+        assert!(error("[hostname]\nname = \"-bad-\"\n").contains("line 2"));
+        assert!(error("[run]\nonly = [\"hostnme\"]\n").ends_with("did you mean `hostname`?"));
+        assert!(error("x = = 1").contains("line 1"));
+    }
+
+    #[test]
+    fn later_layers_win_and_set_takes_plain_words() {
+        let layers = [
+            Layer { name: "a".into(), text: "[hostname]\nname = \"a\"\nmode = \"set\"\n".into() },
+            Layer::assignment("hostname.name=web-1").unwrap(),
+            Layer::assignment("run.skip=[\"residue\"]").unwrap(),
+        ];
+        let policy = Policy::merge(&layers).unwrap();
+        assert_eq!(policy.tables["hostname"]["name"].as_str(), Some("web-1"));
+        assert_eq!(policy.tables["hostname"]["mode"].as_str(), Some("set"));
+        assert!(!policy.selects("residue"));
+        assert!(policy.selects("hostname"));
+        assert!(Layer::assignment("novalue").is_err());
+    }
+
+    #[test]
+    fn the_shipped_policy_changes_nothing_and_its_examples_are_the_defaults() {
+        let shipped = Policy::parse("shipped", &Policy::shipped()).unwrap();
+        assert_eq!(shipped.show().unwrap(), Policy::default().show().unwrap());
+        let mut examples = String::from(RUN_EXAMPLE);
+        PIPELINE.iter().for_each(|entry| examples.push_str(entry.example));
+        let examples = Policy::parse("examples", &examples).unwrap();
+        assert_eq!(examples.show().unwrap(), Policy::default().show().unwrap());
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The regenerators: each drafts how one kind of identity is renewed, in the order of one list.
+
+mod boot_entries;
+mod credential_secret;
+mod hostname;
+mod machine_id;
+mod pgp_keys;
+mod references;
+mod residue;
+mod seal;
+mod ssh_host_keys;
+mod sshd;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::de::ValueDeserializer;
+
+use crate::guest::Guest;
+use crate::plan::draft::{Draft, Past, Purpose};
+use crate::plan::{Plan, Severity};
+use crate::policy::Policy;
+
+/// One kind of identity and how it is renewed. It drafts; it cannot touch the guest.
+pub trait Regenerator {
+    /// Name in policy, `--only`, `--skip`, journal and documentation; kebab-case.
+    const ID: &'static str;
+    /// One line, imperative, no full stop.
+    const ABOUT: &'static str;
+    /// Its policy table with every setting at its default, annotated: the documentation, the shipped policy, and a test.
+    const EXAMPLE: &'static str;
+    /// Its policy table.
+    type Options: DeserializeOwned + Serialize + Default;
+
+    /// Drafts what must change.
+    ///
+    /// # Errors
+    /// A sentence that says what could not be read or decided; what was drafted until then is dropped.
+    fn plan(options: &Self::Options, draft: &mut Draft<'_>) -> Result<()>;
+}
+
+/// A regenerator as an entry of the list.
+pub struct Entry {
+    /// [`Regenerator::ID`].
+    pub id: &'static str,
+    /// [`Regenerator::ABOUT`].
+    pub about: &'static str,
+    /// [`Regenerator::EXAMPLE`].
+    pub example: &'static str,
+    pub(crate) check: fn(ValueDeserializer<'_>) -> Result<(), toml::de::Error>,
+    pub(crate) effective: fn(&Policy) -> Result<Option<toml::Value>>,
+    plan: fn(&Policy, &mut Draft<'_>) -> Result<()>,
+}
+
+impl Entry {
+    const fn of<R: Regenerator>() -> Entry {
+        Entry {
+            id: R::ID,
+            about: R::ABOUT,
+            example: R::EXAMPLE,
+            check: |input| serde::Deserialize::deserialize(input).map(|_: R::Options| ()),
+            effective: |policy| {
+                if R::EXAMPLE.is_empty() {
+                    return Ok(None);
+                }
+                let options: R::Options = policy.options(R::ID)?;
+                Ok(Some(toml::Value::try_from(options)?))
+            },
+            plan: |policy, draft| R::plan(&policy.options(R::ID)?, draft),
+        }
+    }
+
+    /// Has it a table in the policy?
+    pub fn has_options(&self) -> bool {
+        !self.example.is_empty()
+    }
+}
+
+/// The pipeline. Order is the list: an entry may read what earlier ones drafted, never what later ones will.
+pub const PIPELINE: &[Entry] = &[
+    Entry::of::<machine_id::MachineId>(),
+    Entry::of::<hostname::Hostname>(),
+    Entry::of::<credential_secret::CredentialSecret>(),
+    Entry::of::<ssh_host_keys::SshHostKeys>(),
+    Entry::of::<pgp_keys::PgpKeys>(),
+    Entry::of::<residue::Residue>(),
+    Entry::of::<references::References>(),
+];
+
+/// What a boot resets when the policy cannot be read: see [`Policy::fallback`].
+pub const WITHOUT_POLICY: [&str; 4] = [
+    machine_id::MachineId::ID,
+    credential_secret::CredentialSecret::ID,
+    ssh_host_keys::SshHostKeys::ID,
+    residue::Residue::ID,
+];
+
+pub use residue::paths as residue_paths;
+
+/// What happens when a regenerator fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// Planning ends: a person is there to mend it, and nothing has been touched.
+    Stop,
+    /// A finding, and the others go on: a boot must not end because of one identity.
+    GoOn,
+}
+
+/// Runs the pipeline over a guest.
+///
+/// # Errors
+/// That of the first regenerator that fails, with [`OnError::Stop`].
+pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_error: OnError) -> Result<Plan> {
+    let mut draft = Draft::new(guest, purpose, past);
+    for entry in PIPELINE.iter().filter(|entry| policy.selects(entry.id)) {
+        let before = draft.clone();
+        draft.author(entry.id);
+        if let Err(error) = (entry.plan)(policy, &mut draft).with_context(|| format!("planning {}", entry.id)) {
+            if on_error == OnError::Stop {
+                return Err(error);
+            }
+            draft = before;
+            draft.author(entry.id);
+            draft.finding(Severity::Error, entry.id, format!("{error:#}; nothing of it was changed"));
+        }
+    }
+    if purpose == Purpose::Seal {
+        seal::plan(&mut draft)?;
+    }
+    draft.into_plan()
+}

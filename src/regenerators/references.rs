@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `references`: every place that quotes an identity that lives elsewhere, rewritten from the list of renewals alone.
+
+use anyhow::Result;
+
+use super::Regenerator;
+use crate::catalogue::{Catalogue, Format, Reference};
+use crate::formats::{hosts, keys, words};
+use crate::plan::draft::{Draft, Purpose};
+use crate::plan::{Kind, Renewal, Severity};
+
+/// The regenerator.
+pub struct References;
+
+/// It has no settings: a quote of a value that is gone is wrong, whatever one likes.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Options {}
+
+impl Regenerator for References {
+    const ID: &'static str = "references";
+    const ABOUT: &'static str = "Rewrite every file that quotes a renewed identity";
+    const EXAMPLE: &'static str = "";
+    type Options = Options;
+
+    fn plan(_: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        if draft.purpose == Purpose::Seal {
+            return Ok(());
+        }
+        let renewals: Vec<Renewal> = draft.renewals().into_iter().filter(is_quotable).collect();
+        if renewals.is_empty() {
+            return Ok(());
+        }
+        for reference in Catalogue::load(draft)?.references {
+            for pattern in &reference.paths {
+                for path in draft.glob(pattern)? {
+                    rewrite(draft, &reference, &path, &renewals)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Can its old value be told from a word of the language? `localhost` stands for every machine.
+fn is_quotable(renewal: &Renewal) -> bool {
+    let generic =
+        renewal.kind == Kind::Hostname && renewal.old.as_deref().is_some_and(|old| old.starts_with("localhost"));
+    renewal.old.is_some() && renewal.new.is_some() && renewal.old != renewal.new && !generic
+}
+
+fn rewrite(draft: &mut Draft<'_>, reference: &Reference, path: &str, renewals: &[Renewal]) -> Result<()> {
+    let text = match draft.text(path) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(()),
+        // One strange file must not keep the others from being corrected.
+        Err(error) => {
+            draft.finding(Severity::Warning, &format!("/{path}"), format!("may quote an old identity, but {error:#}"));
+            return Ok(());
+        }
+    };
+    let mut new_text = text.clone();
+    let mut kinds: Vec<String> = Vec::new();
+    for renewal in renewals.iter().filter(|renewal| reference.kinds.contains(&renewal.kind)) {
+        let (Some(old), Some(new)) = (&renewal.old, &renewal.new) else { continue };
+        let replaced = replace(reference, &new_text, renewal.kind, old, new);
+        if replaced != new_text {
+            kinds.push(renewal.kind.to_string());
+            new_text = replaced;
+        }
+    }
+    if new_text != text {
+        kinds.dedup();
+        draft.write(path, new_text, &format!("quotes the {}", kinds.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn replace(reference: &Reference, text: &str, kind: Kind, old: &str, new: &str) -> String {
+    let word = |text: &str| match kind {
+        Kind::Hostname => words::replace_name(text, old, new),
+        _ => words::replace_hex(text, old, new),
+    };
+    match reference.format {
+        Format::Hosts => hosts::replace(text, old, new),
+        Format::Words => text.split_inclusive('\n').map(|line| whole_words(line, old, new)).collect(),
+        Format::Keys => keys::edit(text, &reference.fields, word),
+        Format::KernelCommandLine => {
+            reference.fields.iter().fold(text.to_owned(), |text, key| keys::edit_words(&text, key, old, new))
+        }
+    }
+}
+
+/// Words between blanks and commas; a line that starts with `#` is a comment.
+fn whole_words(line: &str, old: &str, new: &str) -> String {
+    if line.trim_start().starts_with('#') {
+        return line.to_owned();
+    }
+    words::replace_word(line, old, new, |next| !next.is_whitespace() && next != ',')
+}

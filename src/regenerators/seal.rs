@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The end of a seal: nothing is left that says that this guest has its identity, and the boot unit is armed.
+
+use anyhow::Result;
+
+use crate::plan::draft::Draft;
+use crate::stamp::{OFFLINE, STAMP, STAMP_COPY};
+
+/// Where packages put units.
+const UNITS: [&str; 2] = ["usr/lib/systemd/system/reseal.service", "lib/systemd/system/reseal.service"];
+/// What enabling the unit makes, systemctl(1).
+const WANTED: &str = "etc/systemd/system/sysinit.target.wants/reseal.service";
+
+/// Drafts it; the stamp goes last, so that a seal that was cut off is not taken for done.
+pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
+    draft.author("seal");
+    for unit in UNITS {
+        if draft.exists(unit)? && !draft.exists(WANTED)? {
+            draft.link(WANTED, &format!("/{unit}"), "the next boot resets the guest")?;
+        }
+    }
+    for path in [STAMP_COPY, OFFLINE, STAMP] {
+        draft.remove(path, "a template has no identity")?;
+    }
+    Ok(())
+}

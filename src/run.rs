@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One run, from plan to stamp: carried out, verified by planning again, recorded.
+
+use anyhow::{Context as _, Result};
+
+use crate::apply::{self, Control, End};
+use crate::guest::Guest;
+use crate::plan::draft::{Past, Purpose};
+use crate::plan::{Plan, Stage, show};
+use crate::policy::Policy;
+use crate::regenerators::{self, OnError};
+use crate::stamp::Record;
+
+/// What a run works on, and for what.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The guest.
+    pub guest: &'a Guest,
+    /// What to do.
+    pub policy: &'a Policy,
+    /// Reset or seal.
+    pub purpose: Purpose,
+    /// The boot's stage; none by hand.
+    pub stage: Option<Stage>,
+    /// What a failing regenerator does.
+    pub on_error: OnError,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is done, verified and recorded.
+    Done,
+    /// It was told to stop; the journal is kept.
+    Interrupted,
+    /// The keys wait for the kernel's random pool; the journal is kept.
+    Deferred,
+    /// These steps would still have to be done; the journal is kept.
+    Leftovers(Vec<String>),
+}
+
+impl Run<'_> {
+    /// Carries a plan out. `interrupt` is asked before every step, with its number, whether to stop there.
+    ///
+    /// # Errors
+    /// [`apply::Failure`], and what planning again gives.
+    pub fn carry_out(
+        &self,
+        plan: &Plan,
+        past: &Past,
+        interrupt: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(Outcome, Record)> {
+        let mut record = Record::of(plan, past, self.guest, self.purpose)?;
+        let end = apply::run(plan, self.guest, &mut record, Control { stage: self.stage, interrupt })?;
+        let outcome = match end {
+            End::Interrupted => Outcome::Interrupted,
+            End::Deferred => Outcome::Deferred,
+            End::Done => match self.verify(past, &record)? {
+                left if left.is_empty() => {
+                    apply::finish(self.guest, &record)?;
+                    Outcome::Done
+                }
+                left => Outcome::Leftovers(left),
+            },
+        };
+        Ok((outcome, record))
+    }
+
+    /// Did it work? The plan is made again, and must be empty.
+    fn verify(&self, past: &Past, record: &Record) -> Result<Vec<String>> {
+        let past = Past { decided: record.renewals.clone(), ..past.clone() };
+        let again =
+            regenerators::plan(self.policy, self.guest, past, self.purpose, self.on_error).context("verifying")?;
+        Ok(again.steps.iter().map(|step| show::title(&step.change)).collect())
+    }
+}

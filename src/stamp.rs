@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What reseal remembers of a guest, in files below `/etc/reseal`: stamp, journal, seal and offline record have one form.
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::guest::Guest;
+use crate::guest::machine::{Fingerprint, Likeness};
+use crate::plan::derive::Seed;
+use crate::plan::draft::{Past, Purpose};
+use crate::plan::{Finding, Kind, Plan, Renewal};
+
+/// Version of the record's form.
+const VERSION: u32 = 1;
+
+/// Proof that this machine was resealed or adopted; gates the boot unit.
+pub const STAMP: &str = "etc/reseal/stamp";
+/// The stamp's copy, which outlives a lost /etc/reseal.
+pub const STAMP_COPY: &str = "var/lib/reseal/stamp";
+/// Directory of the journal.
+pub const JOURNAL_DIR: &str = "etc/reseal/journal";
+/// The run that is under way or was cut off.
+pub const JOURNAL: &str = "etc/reseal/journal/run";
+/// What the template was when it was sealed.
+pub const SEALED: &str = "etc/reseal/sealed";
+/// What an offline run made; it gates nothing.
+pub const OFFLINE: &str = "etc/reseal/offline";
+
+/// What a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// The machine was resealed.
+    Reset,
+    /// The machine was taken as it was when the package came.
+    Adopted,
+    /// The machine was made generic.
+    Seal,
+}
+
+/// One run: which machine, what was decided, what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Record {
+    /// Version of this form, 1.
+    pub version: u32,
+    /// Version of the program that wrote it.
+    pub reseal: String,
+    /// What it is about.
+    pub form: Form,
+    /// The run's id, a version 4 UUID.
+    pub run: String,
+    /// The machine.
+    pub fingerprint: Fingerprint,
+    /// What new values are derived from; none for an adopted machine.
+    pub seed: Option<Seed>,
+    /// Public values, old and new.
+    pub renewals: Vec<Renewal>,
+    /// What the operator should know.
+    pub findings: Vec<Finding>,
+    /// The steps of the run, as a dry run prints them; only in a journal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<serde_json::Value>,
+}
+
+impl Record {
+    /// The record of a plan that is about to be carried out.
+    ///
+    /// # Errors
+    /// When the plan cannot be written as JSON.
+    pub fn of(plan: &Plan, past: &Past, guest: &Guest, purpose: Purpose) -> Result<Record> {
+        let mut renewals = plan.renewals.clone();
+        // What earlier plans of the run decided and this one no longer sees is still what became of the guest.
+        for earlier in &past.decided {
+            if !renewals.iter().any(|renewal| renewal.kind == earlier.kind && renewal.subject == earlier.subject) {
+                renewals.push(earlier.clone());
+            }
+        }
+        let steps = plan.steps.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let form = if purpose == Purpose::Seal { Form::Seal } else { Form::Reset };
+        Ok(Record {
+            renewals,
+            steps,
+            findings: plan.findings.clone(),
+            ..Record::new(guest, form, Some(plan.seed.clone()))
+        })
+    }
+
+    /// A record without decisions.
+    pub fn new(guest: &Guest, form: Form, seed: Option<Seed>) -> Record {
+        let run = seed.as_ref().map_or_else(uuid::Uuid::nil, |seed| seed.uuid("run"));
+        Record {
+            version: VERSION,
+            reseal: env!("CARGO_PKG_VERSION").to_owned(),
+            form,
+            run: run.to_string(),
+            fingerprint: guest.machine.fingerprint(),
+            seed,
+            renewals: Vec::new(),
+            findings: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Reads a record; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood, or is of a later version.
+    pub fn read(guest: &Guest, path: &str) -> Result<Option<Record>> {
+        let Some(bytes) = guest.root.read(path)? else { return Ok(None) };
+        let read = || -> Result<Record> {
+            #[derive(Deserialize)]
+            struct Versioned {
+                version: u32,
+            }
+            let Versioned { version } = serde_json::from_slice(&bytes)?;
+            if version > VERSION {
+                bail!("written by a later reseal (version {version} of the form, this one knows {VERSION})");
+            }
+            Ok(serde_json::from_slice(&bytes)?)
+        };
+        Ok(Some(read().with_context(|| format!("reading /{path}"))?))
+    }
+
+    /// As it is written to disk.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which no valid one gives.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Notes the value of a key that was made.
+    pub fn made(&mut self, kind: Kind, subject: &str, value: &str) {
+        for renewal in self.renewals.iter_mut().filter(|renewal| renewal.kind == kind && renewal.subject == subject) {
+            renewal.new = Some(value.to_owned());
+        }
+    }
+}
+
+/// What stands in /etc/reseal, and what it says of this machine.
+#[derive(Debug)]
+pub struct Memory {
+    /// The stamp.
+    pub stamp: Option<Record>,
+    /// Whose stamp it is; `None` without a stamp.
+    pub stamped_on: Option<Likeness>,
+    /// A run that was cut off.
+    pub journal: Option<Record>,
+    /// The template's record.
+    pub sealed: Option<Record>,
+    /// An earlier offline run.
+    pub offline: Option<Record>,
+}
+
+impl Memory {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// When a record cannot be read or understood.
+    pub fn read(guest: &Guest) -> Result<Memory> {
+        let stamp = Record::read(guest, STAMP)?;
+        let here = guest.machine.fingerprint();
+        Ok(Memory {
+            stamped_on: stamp.as_ref().map(|stamp| stamp.fingerprint.compare(&here)),
+            stamp,
+            journal: Record::read(guest, JOURNAL)?,
+            sealed: Record::read(guest, SEALED)?,
+            offline: Record::read(guest, OFFLINE)?,
+        })
+    }
+
+    /// Is this machine's identity its own? A fingerprint that cannot be read counts as matching: reseal must not
+    /// reset a machine because of odd firmware.
+    pub fn is_stamped_here(&self) -> bool {
+        matches!(self.stamped_on, Some(Likeness::Same | Likeness::Unreadable))
+    }
+
+    /// What a run for `purpose` takes over; `renew` starts anew on a machine that has an identity.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub fn past(&self, guest: &Guest, purpose: Purpose, renew: bool) -> Result<Past> {
+        let here = guest.machine.fingerprint();
+        let mut past = Past::none(Seed::random(&serde_json::to_vec(&here)?)?);
+        if let Some(sealed) = &self.sealed
+            && purpose == Purpose::Reset
+        {
+            past.sealed = true;
+            past.foreign.extend(sealed.renewals.iter().cloned());
+        }
+        let form = if purpose == Purpose::Seal { Form::Seal } else { Form::Reset };
+        let stamp = self
+            .stamp
+            .as_ref()
+            .filter(|_| guest.running && purpose == Purpose::Reset && self.is_stamped_here() && !renew);
+        let offline = self.offline.as_ref().filter(|_| !guest.running && purpose == Purpose::Reset && !renew);
+        let journal = self.journal.as_ref().filter(|journal| journal.form == form);
+        match journal {
+            // Another machine's run: its seed would give every clone of a half-reset template the same values.
+            Some(journal) if journal.fingerprint.compare(&here) == Likeness::Other => {
+                past.foreign.extend(journal.renewals.iter().cloned());
+            }
+            Some(journal) => take_over(&mut past, journal),
+            None => {
+                if let Some(record) = stamp.or(offline) {
+                    take_over(&mut past, record);
+                }
+            }
+        }
+        Ok(past)
+    }
+}
+
+fn take_over(past: &mut Past, record: &Record) {
+    if let Some(seed) = &record.seed {
+        past.seed = seed.clone();
+        past.decided.clone_from(&record.renewals);
+    }
+}
