@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The package in real Debian guests that systemd boots: templates, their clones, live servers, bad days.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use guests::boot::{Boot, Facts};
@@ -36,6 +37,11 @@ fn unsealed_template() -> Guest {
     guest
 }
 
+/// Lays the package down where a task can install it.
+fn put_package(guest: &Guest) {
+    fs::copy(packages::deb(), guest.path("var/cache/reseal.deb")).expect("copying the package");
+}
+
 /// Everything that two guests must not share.
 fn identity(guest: &Guest) -> BTreeSet<String> {
     let mut values = guest.host_keys().into_values().collect::<BTreeSet<_>>();
@@ -57,6 +63,7 @@ fn first_boot(guest: &Guest, template: &BTreeSet<String>) -> Facts {
     assert_eq!(facts.unit("reseal", "ActiveState"), "active", "the unit did not run\n{story}");
     let shared = identity(guest).intersection(template).cloned().collect::<Vec<_>>();
     assert!(shared.is_empty(), "shared with the template: {shared:?}\n{story}");
+    assert_eq!(facts.unit("reseal-keys", "ConditionResult"), "no", "keys were left over\n{story}");
     check_in_force(guest, &facts);
     facts
 }
@@ -73,6 +80,15 @@ fn check_whole(guest: &Guest, facts: &Facts) {
     assert!(guest.has("etc/reseal/stamp"), "no stamp\n{story}");
     assert!(!guest.has("etc/reseal/journal/run"), "the journal is still there\n{story}");
     assert!(!facts.messages(None).contains("ordering cycle"), "{story}");
+    // The unit's umask lets nobody read what is new; what everybody must read has its own mode.
+    let mode = |path: &str| fs::metadata(guest.path(path)).expect(path).permissions().mode() & 0o7777;
+    for (path, wanted) in [("etc/machine-id", 0o444), ("etc/hostname", 0o644), ("etc/hosts", 0o644)] {
+        assert_eq!(mode(path), wanted, "{path}");
+    }
+    for name in guest.host_keys().keys() {
+        assert_eq!(mode(&format!("etc/ssh/{name}")), 0o644, "{name}");
+        assert_eq!(mode(&format!("etc/ssh/{}", name.trim_end_matches(".pub"))), 0o600, "{name}");
+    }
     check_sshd(guest, facts);
 }
 
@@ -123,7 +139,11 @@ fn next_boot_changes_nothing(guest: &Guest) -> Facts {
     facts
 }
 
-fn etc(guest: &Guest) -> std::collections::BTreeMap<String, String> {
+fn everything(guest: &Guest) -> BTreeMap<String, String> {
+    ["etc", "usr", "var"].into_iter().flat_map(|dir| guest.digest(dir)).collect()
+}
+
+fn etc(guest: &Guest) -> BTreeMap<String, String> {
     let mut digest = guest.digest("etc");
     digest.retain(|path, _| !VOLATILE.contains(&path.as_str()));
     digest
@@ -156,7 +176,7 @@ fn installing_on_a_live_server_changes_nothing_now_or_later() {
     }
     guests::own_mounts();
     let server = lived_in();
-    fs::copy(packages::deb(), server.path("var/cache/reseal.deb")).expect("copying the package");
+    put_package(&server);
     let (before, identity_before) = (etc(&server), identity(&server));
     let task = "dpkg --install /var/cache/reseal.deb
         systemctl start sysinit.target multi-user.target
@@ -179,7 +199,7 @@ fn clones_of_a_sealed_template_wake_up_as_themselves() {
     }
     guests::own_mounts();
     let template = lived_in();
-    fs::copy(packages::deb(), template.path("var/cache/reseal.deb")).expect("copying the package");
+    put_package(&template);
     let of_template = identity(&template);
     // Whatever is started between the sealing and the power-off must not set off the reset in the template itself.
     let task = "dpkg --install /var/cache/reseal.deb
@@ -197,6 +217,63 @@ fn clones_of_a_sealed_template_wake_up_as_themselves() {
     let shared = identity(&clones[0]).intersection(&identity(&clones[1])).cloned().collect::<Vec<_>>();
     assert!(shared.is_empty(), "shared by two clones: {shared:?}");
     next_boot_changes_nothing(&clones[0]);
+}
+
+#[test]
+fn clones_of_an_image_that_another_machine_sealed_wake_up_as_themselves() {
+    if !ready("clones_of_an_image_that_another_machine_sealed_wake_up_as_themselves", NEEDS) {
+        return;
+    }
+    guests::own_mounts();
+    let (builder, image) = (unsealed_template(), lived_in());
+    put_package(&image);
+    let of_image = identity(&image);
+    // As some image builders do it, with /run and /proc of their own machine in the chroot.
+    let task = "cd /mnt
+        for dir in run proc; do mount --bind /$dir $dir; done
+        chroot . dpkg --install /var/cache/reseal.deb
+        umount run proc
+        test ! -e etc/reseal/stamp
+        reseal seal --yes --root /mnt";
+    let bind = format!("--bind={}:/mnt", image.root().display());
+    let facts = builder.boot_with(&Boot { task, options: &[&bind] });
+    assert_eq!(facts.get("task.status"), "0", "{}", facts.story());
+    assert_eq!(image.read("etc/machine-id"), "");
+    assert_eq!(image.host_keys().len(), 0, "sealed, and yet with host keys");
+    let clones = [image.copy(), image.copy()];
+    for clone in &clones {
+        first_boot(clone, &of_image);
+    }
+    let shared = identity(&clones[0]).intersection(&identity(&clones[1])).cloned().collect::<Vec<_>>();
+    assert!(shared.is_empty(), "shared by two clones: {shared:?}");
+}
+
+#[test]
+fn only_an_installation_adopts_and_a_purge_leaves_nothing() {
+    if !ready("only_an_installation_adopts_and_a_purge_leaves_nothing", NEEDS) {
+        return;
+    }
+    guests::own_mounts();
+    let server = lived_in();
+    put_package(&server);
+    let before = everything(&server);
+    let task = "stamp=/etc/reseal/stamp deb=/var/cache/reseal.deb; set -x
+        dpkg --install $deb; test -e $stamp
+        : an upgrade of a machine that is to be reset
+        rm -r $stamp /var/lib/reseal; dpkg --install $deb; test ! -e $stamp
+        : a removal, and the package again
+        dpkg --remove reseal; dpkg --install $deb; test -e $stamp
+        : an upgrade of a sealed template
+        reseal seal --yes; dpkg --install $deb; test ! -e $stamp
+        systemctl is-enabled reseal.service reseal-keys.service
+        test \"$(systemctl is-active reseal.service)\" = inactive
+        dpkg --purge reseal";
+    let facts = server.boot_with(&Boot { task, ..Boot::default() });
+    assert_eq!(facts.get("task.status"), "0", "{}", facts.story());
+    let mut left = differences(&before, &everything(&server));
+    // Sealing has taken away what it takes away, and dpkg keeps its own books.
+    left.retain(|path| path.contains("reseal") && !path.starts_with("var/lib/dpkg") && path != "var/cache/reseal.deb");
+    assert_eq!(left, [""; 0], "{}", facts.story());
 }
 
 #[test]
