@@ -10,6 +10,7 @@ pub mod packages;
 pub mod tree;
 pub mod userland;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -31,7 +32,8 @@ pub enum Need {
 pub fn ready(test: &str, needs: &[Need]) -> bool {
     let Some(reason) = needs.iter().find_map(missing) else { return true };
     assert!(std::env::var(REQUIRE).as_deref() != Ok("1"), "{test} cannot run here, and {REQUIRE}=1: {reason}");
-    eprintln!("SKIPPED: {test}: {reason}");
+    // Not eprintln!, whose output libtest swallows where a test passes.
+    writeln!(std::io::stderr(), "SKIPPED: {test}: {reason}").expect("writing to standard error");
     false
 }
 

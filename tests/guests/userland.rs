@@ -49,6 +49,10 @@ pub fn tree() -> PathBuf {
             let _ = fs::remove_dir_all(&fresh);
             fs::create_dir(&fresh).expect("making a directory");
             run(Command::new("tar").args(["--numeric-owner", "--xattrs", "-xpf"]).arg(tarball()).arg("-C").arg(&fresh));
+            // mmdebstrap takes these from the machine that it runs on, modes and all.
+            for file in ["etc/hostname", "etc/resolv.conf"] {
+                fs::remove_file(fresh.join(file)).expect("removing a file");
+            }
             add_collector(&fresh);
             fs::rename(&fresh, &tree).expect("naming the tree");
         }
@@ -74,16 +78,16 @@ fn tarball() -> PathBuf {
 }
 
 fn packed() -> PathBuf {
-    named(&[PACKAGES.join(" ").as_str()], ".tar")
+    named(&PACKAGES.join(" "), ".tar")
 }
 
 fn unpacked() -> PathBuf {
-    named(&[PACKAGES.join(" ").as_str(), COLLECTOR, WATCH, ASK_DBUS], "")
+    named(include_str!("userland.rs"), "")
 }
 
 /// target/guests/debian-12-HASH, with HASH over all that the thing is made from.
-fn named(recipe: &[&str], suffix: &str) -> PathBuf {
-    let hash = Sha256::digest(recipe.join("\n").as_bytes());
+fn named(recipe: &str, suffix: &str) -> PathBuf {
+    let hash = Sha256::digest(recipe.as_bytes());
     workplace().join(format!("debian-12-{:02x}{:02x}{:02x}{:02x}{suffix}", hash[0], hash[1], hash[2], hash[3]))
 }
 
