@@ -5,6 +5,8 @@ if [ "$1" -eq 1 ]; then
     # True on a machine that systemd booted; false in a chroot, an image or a container build.
     if [ -d /run/systemd/system ] && [ "$(cat /proc/1/comm 2>/dev/null)" = systemd ] &&
         [ "$(stat -Lc %d:%i /proc/1/root/ 2>/dev/null)" = "$(stat -Lc %d:%i /)" ]; then
+        # This boot is past the point where an identity may be reset: see reseal.service.
+        systemd-tmpfiles --create --boot reseal.conf || :
         # A machine that cannot be adopted must not be armed.
         /usr/bin/reseal adopt || exit 1
     fi
