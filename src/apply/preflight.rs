@@ -33,7 +33,7 @@ pub fn check(plan: &Plan, guest: &Guest) -> Result<()> {
         }
     }
     for (free, size, path) in needs.values() {
-        let available = free.blocks_available() as u64 * free.fragment_size() as u64;
+        let available = free.blocks_available() * free.fragment_size();
         if available < size + SLACK {
             bail!("{available} bytes are free where /{path} is, and {} are needed", size + SLACK);
         }

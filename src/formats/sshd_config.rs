@@ -14,7 +14,7 @@ pub fn default_host_keys() -> [&'static str; 3] {
 pub struct Config {
     /// The directives that were found, in the order of the file.
     pub directives: Vec<Directive>,
-    /// Lines that should have been such a directive, and why sshd would refuse them, and the whole file with them.
+    /// Lines that should have been such a directive but that sshd refuses, and with them the whole configuration.
     pub refused: Vec<Refused>,
 }
 
@@ -23,8 +23,8 @@ pub struct Config {
 pub struct Directive {
     /// Line number, from 1.
     pub line: usize,
-    /// Does it stand in a `Match` block? Of these directives only `Include` may, and what such a file holds then
-    /// counts as within the block.
+    /// Does it stand in a `Match` block? Of these only `Include` may, and what such a file holds counts as within the
+    /// block, too: sshd refuses a host key there.
     pub in_match: bool,
     /// What it says.
     pub says: Says,
@@ -33,7 +33,8 @@ pub struct Directive {
 /// What a directive says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {
-    /// `HostKey`: path of a private key, or of a public key whose private one the agent holds; `none` for none.
+    /// `HostKey`: path of a private key, or of a public key whose private one the agent holds; `none`, in any case, for
+    /// none. A `~` is root's home; a relative path is relative to where sshd was started, under systemd `/`.
     HostKey(String),
     /// `HostCertificate`: path of a certificate for one of the host keys.
     HostCertificate(String),
@@ -43,7 +44,7 @@ pub enum Says {
     Include(Vec<String>),
 }
 
-/// A line that sshd would refuse.
+/// A line that sshd refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Line number, from 1.
@@ -58,21 +59,23 @@ pub fn parse(text: &str) -> Config {
     let mut in_match = false;
     for (line, text) in (1..).zip(text.lines()) {
         let (keyword, rest) = split_keyword(text);
-        let directive = match keyword.to_ascii_lowercase().as_str() {
+        let says = match keyword.to_ascii_lowercase().as_str() {
+            // `Match all` matches when the server starts, too, and so ends the block.
             "match" => {
-                in_match = true;
+                in_match = !only(rest).is_ok_and(|criterion| criterion.eq_ignore_ascii_case("all"));
                 continue;
             }
-            "hostkey" if in_match => Err("HostKey is not allowed within a Match block"),
-            "hostcertificate" if in_match => Err("HostCertificate is not allowed within a Match block"),
-            "hostkeyagent" if in_match => Err("HostKeyAgent is not allowed within a Match block"),
-            "hostkey" => only(rest).map(Says::HostKey),
+            // The second is the old name of the first, which servconf.c still takes.
+            "hostkey" | "hostdsakey" => only(rest).map(Says::HostKey),
             "hostcertificate" => only(rest).map(Says::HostCertificate),
             "hostkeyagent" => only(rest).map(Says::HostKeyAgent),
             "include" => some(rest).map(Says::Include),
             _ => continue,
         };
-        match directive {
+        match says {
+            Ok(says) if in_match && !matches!(says, Says::Include(_)) => {
+                config.refused.push(Refused { line, why: "it is not allowed within a Match block" });
+            }
             Ok(says) => config.directives.push(Directive { line, in_match, says }),
             Err(why) => config.refused.push(Refused { line, why }),
         }
@@ -80,14 +83,17 @@ pub fn parse(text: &str) -> Config {
     config
 }
 
-/// The keyword and what follows it: blanks, or one `=` among them. A comment has an empty keyword.
+/// The keyword, which may be quoted, and what follows it: blanks, or one `=` among them. A comment has no keyword.
 fn split_keyword(line: &str) -> (&str, &str) {
-    const BLANK: [char; 4] = [' ', '\t', '\r', '\x0c'];
-    let line = line.trim_matches(BLANK);
+    const BLANK: [char; 3] = [' ', '\t', '\r'];
+    let line = line.trim_start_matches(BLANK).trim_end_matches(['\x0c', ' ', '\t', '\r']);
     if line.starts_with('#') {
         return ("", "");
     }
-    let (keyword, rest) = line.split_at(line.find([' ', '\t', '=', '"']).unwrap_or(line.len()));
+    if let Some(quoted) = line.strip_prefix('"').and_then(|line| line.split_once('"')) {
+        return quoted;
+    }
+    let (keyword, rest) = line.split_at(line.find([' ', '\t', '\r', '=']).unwrap_or(line.len()));
     let rest = rest.trim_start_matches(BLANK);
     (keyword, rest.strip_prefix('=').unwrap_or(rest))
 }
@@ -211,7 +217,8 @@ SyslogFacility AUTHPRIV
             "HostKey = /k",
             "HostKey =/k",
             "HostKey \"/k\"",
-            "HostKey\"/k\"",
+            "\"HostKey\" /k",
+            "HostDSAKey /k",
             "HostKey='/k'",
             "HostKey /k # the key",
             "HostKey /k\r",
@@ -223,7 +230,7 @@ SyslogFacility AUTHPRIV
         assert_eq!(said("HostKey /a\\ key#1"), [host_key("/a key#1")]);
         assert_eq!(said(r#"HostKey "/a\"b\\c\d""#), [host_key(r#"/a"b\c\d"#)]);
         assert_eq!(said("HostKey none"), [host_key("none")]);
-        assert_eq!(said("HostKeys /k\nHostKeyAlgorithms ssh-rsa\n#HostKey /k\n  # HostKey /k\n\n"), []);
+        assert_eq!(said("HostKey\"/k\"\nHostKeys /k\nHostKeyAlgorithms ssh-rsa\n#HostKey /k\n  # HostKey /k\n\n"), []);
     }
 
     #[test]
@@ -240,11 +247,15 @@ SyslogFacility AUTHPRIV
     }
 
     #[test]
-    fn within_a_match_block_only_include() {
-        let config = parse("HostKey /k\nMatch User git\n  Include git.conf\n  HostKey /no\nmatch all\nInclude z");
+    fn within_a_match_block_no_host_key() {
+        let config = parse(
+            "HostKey /k\nMatch User git\n  Include git.conf\n  HostKey /no\n\
+                            Match User all,x\nHostCertificate /no\nmatch All\nInclude z\nHostKey /k2",
+        );
         let found: Vec<_> = config.directives.iter().map(|d| (d.line, d.in_match)).collect();
-        assert_eq!(found, [(1, false), (3, true), (6, true)]);
-        assert_eq!(config.refused, [Refused { line: 4, why: "HostKey is not allowed within a Match block" }]);
+        assert_eq!(found, [(1, false), (3, true), (8, false), (9, false)]);
+        let why = "it is not allowed within a Match block";
+        assert_eq!(config.refused, [Refused { line: 4, why }, Refused { line: 6, why }]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub mod pgp;
 mod rsa;
 pub mod ssh;
 
-use std::thread;
+use std::{fmt, thread};
 
 use anyhow::{Context as _, Result, anyhow};
 use rand::TryRng;
@@ -21,7 +21,6 @@ use crate::plan::key::KeySpec;
 ///
 /// Write the companion first: the private key's rename is then what completes the pair, and after a power cut before
 /// it the old private key still stands and the step is simply done again.
-#[derive(Debug)]
 pub struct NewKey {
     /// The private key file, for its owner only. Wiped when dropped.
     pub private: Zeroizing<Vec<u8>>,
@@ -29,6 +28,13 @@ pub struct NewKey {
     pub companion: Companion,
     /// `SHA256:...` as `ssh-keygen -l` shows it, or an OpenPGP fingerprint in upper-case hexadecimal.
     pub fingerprint: String,
+}
+
+/// Without the secret: a derived `Debug` would print it.
+impl fmt::Debug for NewKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("NewKey").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+    }
 }
 
 /// The file beside a private key.
@@ -56,7 +62,7 @@ pub fn make(spec: &KeySpec) -> Result<NewKey> {
     }
 }
 
-/// Makes all keys at the same time; the results are in the order of `specs`.
+/// Makes all keys at the same time, an RSA key on all cores; the results are in the order of `specs`.
 ///
 /// # Errors
 /// Each key's own, as [`make`] gives it: one that fails keeps none of the others from being made.
@@ -105,6 +111,7 @@ fn entropy() -> Result<UnwrapErr<SysRng>> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::io::Write as _;
     use std::path::Path;
     use std::process::{Command, Output};
 
@@ -117,7 +124,8 @@ pub(crate) mod tests {
         let found = ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());
         if !found {
             assert!(std::env::var_os("RESEAL_TEST_REQUIRE").is_none_or(|v| v != "1"), "{program} is not installed");
-            eprintln!("SKIPPED: {program} is not installed");
+            // Not by eprintln, which the test runner would keep to itself.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
         }
         found
     }
@@ -142,6 +150,7 @@ pub(crate) mod tests {
             for (spec, key) in specs.iter().zip(make_all(&specs)) {
                 let key = key.unwrap();
                 assert_eq!(read(&key.private, spec).unwrap().as_ref(), Some(&key.fingerprint));
+                assert_eq!(format!("{key:?}"), format!("NewKey {{ fingerprint: {:?}, .. }}", key.fingerprint));
                 fingerprints.push(key.fingerprint);
             }
         }

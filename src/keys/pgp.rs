@@ -2,10 +2,10 @@
 //! OpenPGP keys: made in v4 packets (RFC 4880), which every GnuPG in use reads, and read in any.
 //!
 //! The certificate is put together packet by packet and not by sequoia's `CertBuilder`, because that one makes its
-//! RSA keys itself, a minute for three of 4096 bits, where [`rsa`] takes a second or two.
+//! RSA keys itself, on one core and several times slower than [`rsa`] does.
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use sequoia_openpgp::armor::{Kind, Writer};
@@ -40,7 +40,8 @@ enum Use {
 /// no passphrase, for nobody is there to be asked, and does not expire.
 pub(super) fn make(algorithm: PgpAlgorithm, user_id: &str, armored: bool) -> Result<NewKey> {
     ensure!(!user_id.is_empty() && !user_id.contains(char::is_control), "{user_id:?} is no user id");
-    let created = SystemTime::now() - BACKDATED;
+    // A machine without a clock of its own starts at the epoch, which v4 packets cannot go behind.
+    let created = UNIX_EPOCH.max(SystemTime::now() - BACKDATED);
     let primary: Key<SecretParts, PrimaryRole> = key(algorithm, Use::Sign, created)?.role_into_primary();
     let mut signer = primary.clone().into_keypair()?;
     let signature =
@@ -161,5 +162,137 @@ fn describe(cert: &Cert) -> PgpKey {
         created: primary.creation_time(),
         has_secret: cert.is_tsk(),
         algorithm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    use tempfile::TempDir;
+
+    use super::super::tests::{installed, run};
+    use super::*;
+
+    /// A GnuPG home of its own, whose agent dies with it.
+    struct Home(TempDir);
+
+    impl Home {
+        fn new() -> Home {
+            Home(tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in("/tmp").unwrap())
+        }
+
+        fn gpg(&self, arguments: &[&str]) -> String {
+            run(Command::new("gpg")
+                .args(["--batch", "--yes", "--quiet"])
+                .args(arguments)
+                .env("GNUPGHOME", self.0.path())
+                .current_dir(self.0.path()))
+        }
+
+        fn write(&self, name: &str, content: &[u8]) {
+            fs::write(self.0.path().join(name), content).unwrap();
+        }
+    }
+
+    impl Drop for Home {
+        fn drop(&mut self) {
+            let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", self.0.path()).status();
+        }
+    }
+
+    #[test]
+    fn gnupg_uses_every_algorithm() {
+        if !installed("gpg") {
+            return;
+        }
+        let rsa = ("1", "1");
+        for (algorithm, (sign, encrypt), armored) in [
+            (PgpAlgorithm::Cv25519, ("22", "18"), true),
+            (PgpAlgorithm::Rsa3072, rsa, false),
+            (PgpAlgorithm::Rsa4096, rsa, true),
+        ] {
+            let home = Home::new();
+            let key = make(algorithm, "Clone <root@clone>", armored).unwrap();
+            assert_eq!(key.private.starts_with(b"-----BEGIN PGP PRIVATE KEY BLOCK-----"), armored);
+            home.write("key", &key.private);
+            home.gpg(&["--import", "key"]);
+            let listed = home.gpg(&["--list-secret-keys", "--with-colons"]);
+            assert!(listed.contains(&format!("fpr:::::::::{}:", key.fingerprint)), "{listed}");
+            assert!(listed.contains(":Clone <root@clone>:"), "{listed}");
+            // Field 4 is the algorithm, 12 what the key may be used for, capitals for the whole: GnuPG's doc/DETAILS.
+            let keys = listed.lines().filter(|line| line.starts_with('s')).map(|line| line.split(':').collect());
+            let mut uses: Vec<_> =
+                keys.map(|key: Vec<_>| (key[11].trim_end_matches(char::is_uppercase), key[3])).collect();
+            uses.sort();
+            assert_eq!(uses, [("c", sign), ("e", encrypt), ("s", sign)], "{listed}");
+
+            home.write("text", b"renewed");
+            home.gpg(&[
+                "--trust-model",
+                "always",
+                "--sign",
+                "--encrypt",
+                "--recipient",
+                "root@clone",
+                "--output",
+                "sealed",
+                "text",
+            ]);
+            assert_eq!(home.gpg(&["--decrypt", "sealed"]), "renewed");
+            home.write("key.rev", &key.companion.content);
+            home.gpg(&["--import", "key.rev"]);
+            assert!(home.gpg(&["--list-keys", "--with-colons"]).contains("\npub:r:"));
+        }
+    }
+
+    #[test]
+    fn keys_of_gnupg_are_read() {
+        if !installed("gpg") {
+            return;
+        }
+        let home = Home::new();
+        for (name, algorithm) in [("a", "default"), ("b", "rsa3072"), ("c", "dsa2048")] {
+            home.gpg(&["--passphrase", "", "--quick-generate-key", name, algorithm]);
+        }
+        home.gpg(&["--export", "--output", "ring"]);
+        home.gpg(&["--passphrase", "", "--armor", "--export-secret-keys", "--output", "secret"]);
+        for (file, has_secret) in [("ring", false), ("secret", true)] {
+            let keys = read(&fs::read(home.0.path().join(file)).unwrap()).unwrap();
+            let found: Vec<_> = keys.iter().map(|key| (key.user_ids.concat(), key.has_secret)).collect();
+            assert_eq!(found, ["a", "b", "c"].map(|name| (name.to_owned(), has_secret)));
+            assert_eq!(keys[1].algorithm, Some(PgpAlgorithm::Rsa3072));
+            assert_eq!(keys[2].algorithm, None);
+            assert!(keys[0].created.elapsed().unwrap() < Duration::from_secs(3600));
+            let listed = home.gpg(&["--list-keys", "--with-colons"]);
+            assert!(keys.iter().all(|key| listed.contains(&key.fingerprint)));
+        }
+    }
+
+    #[test]
+    fn a_made_key_is_read_back() {
+        let keys = [false, true].map(|armored| make(PgpAlgorithm::Cv25519, "web1", armored).unwrap());
+        for key in &keys {
+            let found = read(&key.private).unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!((&found[0].fingerprint, found[0].has_secret), (&key.fingerprint, true));
+            assert_eq!(found[0].algorithm, Some(PgpAlgorithm::Cv25519));
+            assert_eq!(found[0].user_ids, ["web1"]);
+        }
+        let two_armored = [make(PgpAlgorithm::Cv25519, "x", true).unwrap().private, keys[1].private.clone()];
+        assert_eq!(read(&[two_armored[0].as_slice(), two_armored[1].as_slice()].concat()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        for file in [&b""[..], b"hello", &[0; 100]] {
+            assert!(format!("{:#}", read(file).unwrap_err()).starts_with("reading an OpenPGP key: "));
+        }
+        let key = make(PgpAlgorithm::Cv25519, "web1", false).unwrap();
+        assert!(read(&key.companion.content).is_err(), "a revocation certificate is no key");
+        assert!(make(PgpAlgorithm::Cv25519, "a\nb", false).is_err());
+        assert!(make(PgpAlgorithm::Cv25519, "", false).is_err());
     }
 }

@@ -211,10 +211,207 @@ pub fn read_certificate(file: &[u8]) -> Result<SshKey> {
 }
 
 /// The file as text, or in words what is wrong with it. A file of zero length, or of zero bytes, is what a crash
-/// leaves of a key whose data never reached the disk.
+/// leaves of a key whose content never reached the disk.
 fn text(file: &[u8]) -> Result<&str> {
     ensure!(!file.is_empty(), "the file is empty");
     ensure!(file.iter().any(|&byte| byte != 0), "the file holds nothing but zero bytes");
     let text = str::from_utf8(file).context("the file is not text")?;
     Ok(text.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::super::tests::{installed, run};
+    use super::*;
+
+    const ALL: [(SshAlgorithm, &str); 7] = [
+        (SshAlgorithm::Ed25519, "(ED25519)"),
+        (SshAlgorithm::EcdsaP256, "256 "),
+        (SshAlgorithm::EcdsaP384, "384 "),
+        (SshAlgorithm::EcdsaP521, "521 "),
+        (SshAlgorithm::Rsa2048, "2048 "),
+        (SshAlgorithm::Rsa3072, "3072 "),
+        (SshAlgorithm::Rsa4096, "4096 "),
+    ];
+
+    fn write(path: &Path, key: &NewKey) {
+        fs::write(path, &*key.private).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(path.with_extension("pub"), &key.companion.content).unwrap();
+    }
+
+    fn keygen(arguments: &[&str], file: &Path) -> String {
+        run(Command::new("ssh-keygen").args(arguments).arg(file))
+    }
+
+    #[test]
+    fn openssh_agrees_on_every_algorithm() {
+        if !installed("ssh-keygen") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for (algorithm, shown) in ALL {
+            let file = dir.path().join("key");
+            let key = make(algorithm, "root@clone of web 1").unwrap();
+            write(&file, &key);
+            let listed = keygen(&["-lf"], &file);
+            assert!(listed.contains(&key.fingerprint) && listed.contains(shown), "{listed}");
+            assert_eq!(keygen(&["-yf"], &file).as_bytes(), key.companion.content, "{algorithm:?}");
+
+            let public = read_public(&key.companion.content).unwrap();
+            assert_eq!(read_private(&key.private).unwrap(), PrivateFile::OpenSsh(public.clone()));
+            assert_eq!((public.algorithm(), public.fingerprint()), (Some(algorithm), key.fingerprint));
+
+            let records = run(Command::new("ssh-keygen").args(["-r", "web1", "-f"]).arg(file.with_extension("pub")));
+            let sha256: Vec<_> = records.lines().filter(|line| line.contains(" 2 ")).collect();
+            assert_eq!(sha256, [public.sshfp("web1").unwrap()], "{records}");
+
+            let known = dir.path().join("known");
+            fs::write(&known, public.known_hosts_line(&["web1", "192.0.2.1", "[web1]:2222"]).unwrap()).unwrap();
+            for name in ["web1", "192.0.2.1", "[web1]:2222"] {
+                let found = run(Command::new("ssh-keygen").args(["-l", "-F", name, "-f"]).arg(&known));
+                assert!(found.contains(&public.fingerprint()), "{found}");
+            }
+        }
+    }
+
+    /// Half of all P-521 keys have a private number shorter than its field, where encoders differ.
+    #[test]
+    fn openssh_takes_many_p521_keys() {
+        if !installed("ssh-keygen") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        for _ in 0..20 {
+            let key = make(SshAlgorithm::EcdsaP521, "").unwrap();
+            write(&file, &key);
+            assert_eq!(keygen(&["-yf"], &file).trim_end(), str::from_utf8(&key.companion.content).unwrap().trim_end());
+        }
+    }
+
+    #[test]
+    fn sshd_loads_every_key() {
+        if !installed("sshd") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = String::new();
+        for (number, (algorithm, _)) in ALL.into_iter().enumerate() {
+            let file = dir.path().join(number.to_string());
+            write(&file, &make(algorithm, "").unwrap());
+            config += &format!("HostKey {}\n", file.display());
+        }
+        let file = dir.path().join("sshd_config");
+        let test = |config: &str| {
+            fs::write(&file, config).unwrap();
+            let output = Command::new("/usr/sbin/sshd").arg("-t").arg("-f").arg(&file).output().unwrap();
+            String::from_utf8(output.stderr).unwrap()
+        };
+        // Where no sshd is running its directory is missing, which is looked for after all keys have been loaded.
+        let complaints = test(&config);
+        assert!(complaints.is_empty() || complaints.starts_with("Missing privilege separation directory"));
+        assert!(test(&format!("{config}HostKey {}\n", file.display())).contains("load host key"), "it does look");
+    }
+
+    #[test]
+    fn keys_of_ssh_keygen_are_read() {
+        if !installed("ssh-keygen") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let cases: [(&[&str], &str, Option<SshAlgorithm>); 6] = [
+            (&["-t", "ed25519"], "ssh-ed25519", Some(SshAlgorithm::Ed25519)),
+            (&["-t", "ecdsa", "-b", "521"], "ecdsa-sha2-nistp521", Some(SshAlgorithm::EcdsaP521)),
+            (&["-t", "rsa", "-b", "2048"], "ssh-rsa", Some(SshAlgorithm::Rsa2048)),
+            (&["-t", "rsa", "-b", "1024"], "ssh-rsa", None),
+            (&["-t", "dsa"], "ssh-dss", None),
+            (&["-t", "ed25519", "-N", "secret"], "ssh-ed25519", Some(SshAlgorithm::Ed25519)),
+        ];
+        for (number, (arguments, name, algorithm)) in cases.into_iter().enumerate() {
+            let file = dir.path().join(number.to_string());
+            let passphrase: &[&str] = if arguments.contains(&"-N") { &[] } else { &["-N", ""] };
+            run(Command::new("ssh-keygen").args(["-q", "-f"]).arg(&file).args(arguments).args(passphrase));
+            let PrivateFile::OpenSsh(key) = read_private(&fs::read(&file).unwrap()).unwrap() else {
+                panic!("{name} is not OpenSSH's format")
+            };
+            assert_eq!((key.name().as_str(), key.algorithm()), (name, algorithm));
+            assert!(keygen(&["-lf"], &file).contains(&key.fingerprint()));
+            let public = read_public(&fs::read(file.with_extension("pub")).unwrap()).unwrap();
+            assert_eq!(public.fingerprint(), key.fingerprint());
+        }
+    }
+
+    #[test]
+    fn pem_tells_its_family() {
+        if !installed("ssh-keygen") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for (kind, format, family) in [
+            ("rsa", "PEM", Some("RSA")),
+            ("ecdsa", "PEM", Some("ECDSA")),
+            ("dsa", "PEM", Some("DSA")),
+            ("rsa", "PKCS8", None),
+        ] {
+            let file = dir.path().join(format!("{kind}{format}"));
+            run(Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-m", format, "-f"]).arg(&file));
+            assert_eq!(read_private(&fs::read(&file).unwrap()).unwrap(), PrivateFile::Pem(family));
+        }
+    }
+
+    #[test]
+    fn a_certificate_tells_the_key_it_certifies() {
+        if !installed("ssh-keygen") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let authority = dir.path().join("ca");
+        write(&authority, &make(SshAlgorithm::Ed25519, "ca").unwrap());
+        for (algorithm, _) in ALL {
+            let file = dir.path().join("host");
+            let key = make(algorithm, "").unwrap();
+            write(&file, &key);
+            let public = file.with_extension("pub");
+            run(Command::new("ssh-keygen").args(["-q", "-h", "-I", "web1", "-s"]).arg(&authority).arg(&public));
+            let certificate = fs::read(dir.path().join("host-cert.pub")).unwrap();
+            let certified = read_certificate(&certificate).unwrap();
+            assert_eq!((certified.fingerprint(), certified.algorithm()), (key.fingerprint, Some(algorithm)));
+            assert!(read_public(&certificate).is_err() && read_certificate(&fs::read(&public).unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let key = make(SshAlgorithm::Ed25519, "").unwrap();
+        let cut_short = key.private[..key.private.len() / 2].to_vec();
+        for (file, complaint) in [
+            (&b""[..], "empty"),
+            (&[0; 411][..], "zero bytes"),
+            (b"\xff\xfe", "not text"),
+            (b"hello", "does not begin with -----BEGIN"),
+            (b"-----BEGIN CERTIFICATE-----\n", "\"CERTIFICATE\""),
+            (&cut_short, "reading a private SSH key: "),
+        ] {
+            let error = format!("{:#}", read_private(file).unwrap_err());
+            assert!(error.contains(complaint), "{error}");
+        }
+        assert!(format!("{:#}", read_public(b"").unwrap_err()).contains("empty"));
+        assert!(read_public(b"ssh-ed25519 AAAA").is_err());
+        assert!(read_certificate(b"ssh-ed25519-cert-v01@openssh.com AAAA").is_err());
+    }
+
+    #[test]
+    fn what_does_not_fit_on_a_line_is_refused() {
+        assert!(make(SshAlgorithm::Ed25519, "a\nb").is_err());
+        let key = read_public(&make(SshAlgorithm::Ed25519, "").unwrap().companion.content).unwrap();
+        for names in [&[][..], &[""], &["a b"], &["a,b"], &["a", "b\n"]] {
+            assert!(key.known_hosts_line(names).is_err());
+        }
+    }
 }

@@ -350,7 +350,7 @@ impl<'g> Draft<'g> {
     /// When it cannot be read.
     pub fn list(&self, path: &str) -> Result<Vec<String>> {
         let place = self.resolve(path)?;
-        if matches!(self.node(&place), Some(_)) {
+        if self.node(&place).is_some() {
             return Ok(Vec::new());
         }
         let mut names: BTreeSet<String> = self.guest.root.list(&self.backing(&place))?.into_iter().collect();

@@ -104,6 +104,11 @@ pub fn current(draft: &Draft<'_>) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// The name for comments and records: a file that cannot be read is the regenerator's own finding.
+pub fn name(draft: &Draft<'_>) -> String {
+    current(draft).ok().flatten().unwrap_or_else(|| "localhost".to_owned())
+}
+
 fn compose(template: &NameTemplate, draft: &mut Draft<'_>, current: Option<&str>) -> Result<String> {
     let named = current.filter(|name| !NO_NAME.contains(name));
     let (label, domain) = named

@@ -108,7 +108,7 @@ fn renew(draft: &mut Draft<'_>, store: &Store) -> Result<()> {
     let file = draft.read(&store.path)?.unwrap_or_default();
     let found = pgp::read(&file)?;
     let [only] = &found[..] else { bail!("{} keys in one file; only a file with one is renewed", found.len()) };
-    let name = hostname::current(draft)?.unwrap_or_else(|| "localhost".to_owned());
+    let name = hostname::name(draft);
     let user_id = store.user_id.as_ref().map_or(name.clone(), |text| text.replace("{hostname}", &name));
     let armored = file.starts_with(b"-----BEGIN");
     let spec = KeySpec::OpenPgp { algorithm: store.algorithm, user_id, armored };

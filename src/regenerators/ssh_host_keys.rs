@@ -155,9 +155,8 @@ fn wanted(
         }
     }
     // What sshd is told to use, what a sealed template had, and what an unfinished run was to make, stands or not.
-    let recorded =
-        draft.foreign_of(Kind::SshHostKey).chain(draft.decided_of(Kind::SshHostKey).filter(|past| past.new.is_some()));
-    let recorded = recorded.map(|past| trim(&past.subject).to_owned());
+    let recorded = draft.foreign_of(Kind::SshHostKey).chain(draft.decided_of(Kind::SshHostKey));
+    let recorded = recorded.map(|past| trim(&past.subject).to_owned()).filter(|path| by_name(path).is_some());
     let named: Vec<String> = sshd.configured.iter().cloned().chain(recorded).collect();
     for path in named {
         match by_name(&path) {
@@ -194,7 +193,7 @@ fn renew(draft: &mut Draft<'_>, path: &str, algorithm: SshAlgorithm, held: Optio
         }
         return Ok(());
     }
-    let name = hostname::current(draft)?.unwrap_or_else(|| "localhost".to_owned());
+    let name = hostname::name(draft);
     let spec = KeySpec::SshHost { algorithm, comment: format!("root@{name}") };
     let meta = meta(draft, held)?;
     draft.keygen(path, spec, meta, "a host key of its own")
@@ -237,7 +236,7 @@ fn remove_certificates(draft: &mut Draft<'_>, sshd: &Sshd) -> Result<()> {
 }
 
 fn publish(draft: &mut Draft<'_>, path: &str, form: PublicForm, keys: Vec<String>) -> Result<()> {
-    let name = hostname::current(draft)?.unwrap_or_else(|| "localhost".to_owned());
+    let name = hostname::name(draft);
     let mut publics = Vec::new();
     for key in &keys {
         // A key that is still to be made has no public half in the draft yet.

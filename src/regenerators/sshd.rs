@@ -90,6 +90,7 @@ impl Sshd {
                 // The private half is the agent's.
                 Says::HostKey(path) if path.ends_with(".pub") => self.agent = self.agent.take().or(Some(path)),
                 Says::HostKey(path) => {
+                    let path = path.strip_prefix('~').map_or(path.clone(), |below| format!("/root{below}"));
                     self.configured.insert(trim(&path).to_owned());
                 }
                 Says::HostCertificate(path) => {
