@@ -49,6 +49,11 @@ fn identity(guest: &Guest) -> BTreeSet<String> {
     values
 }
 
+fn share_nothing(one: &BTreeSet<String>, other: &BTreeSet<String>, story: &str) {
+    let shared = one.intersection(other).collect::<Vec<_>>();
+    assert!(shared.is_empty(), "shared: {shared:?}\n{story}");
+}
+
 fn is_machine_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -61,8 +66,7 @@ fn first_boot(guest: &Guest, template: &BTreeSet<String>) -> Facts {
     check_whole(guest, &facts);
     assert_eq!(facts.unit("reseal", "Result"), "success", "{story}");
     assert_eq!(facts.unit("reseal", "ActiveState"), "active", "the unit did not run\n{story}");
-    let shared = identity(guest).intersection(template).cloned().collect::<Vec<_>>();
-    assert!(shared.is_empty(), "shared with the template: {shared:?}\n{story}");
+    share_nothing(&identity(guest), template, &story);
     assert_eq!(facts.unit("reseal-keys", "ConditionResult"), "no", "keys were left over\n{story}");
     check_in_force(guest, &facts);
     facts
@@ -162,8 +166,7 @@ fn clones_of_a_template_that_was_not_sealed_wake_up_as_themselves() {
         let facts = first_boot(clone, &of_template);
         eprintln!("first boot: {:.1} s", facts.took.as_secs_f32());
     }
-    let shared = identity(&clones[0]).intersection(&identity(&clones[1])).cloned().collect::<Vec<_>>();
-    assert!(shared.is_empty(), "shared by two clones: {shared:?}");
+    share_nothing(&identity(&clones[0]), &identity(&clones[1]), "two clones");
     for clone in &clones {
         next_boot_changes_nothing(clone);
     }
@@ -213,8 +216,7 @@ fn clones_of_a_sealed_template_wake_up_as_themselves() {
     for clone in &clones {
         first_boot(clone, &of_template);
     }
-    let shared = identity(&clones[0]).intersection(&identity(&clones[1])).cloned().collect::<Vec<_>>();
-    assert!(shared.is_empty(), "shared by two clones: {shared:?}");
+    share_nothing(&identity(&clones[0]), &identity(&clones[1]), "two clones");
     next_boot_changes_nothing(&clones[0]);
 }
 
@@ -243,8 +245,7 @@ fn clones_of_an_image_that_another_machine_sealed_wake_up_as_themselves() {
     for clone in &clones {
         first_boot(clone, &of_image);
     }
-    let shared = identity(&clones[0]).intersection(&identity(&clones[1])).cloned().collect::<Vec<_>>();
-    assert!(shared.is_empty(), "shared by two clones: {shared:?}");
+    share_nothing(&identity(&clones[0]), &identity(&clones[1]), "two clones");
 }
 
 #[test]
@@ -341,8 +342,7 @@ fn a_power_cut_in_the_first_boot_does_no_harm() {
         eprintln!("cut {after:?} after the journal appeared, {how_far}; up again in {:.1} s", facts.took.as_secs_f32());
         assert_eq!(facts.get("state"), "running", "cut after {after:?}\n{}", facts.story());
         check_whole(&clone, &facts);
-        let shared = identity(&clone).intersection(&of_template).cloned().collect::<Vec<_>>();
-        assert!(shared.is_empty(), "cut after {after:?}; shared with the template: {shared:?}\n{}", facts.story());
+        share_nothing(&identity(&clone), &of_template, &facts.story());
         next_boot_changes_nothing(&clone);
     }
 }
