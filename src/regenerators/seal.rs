@@ -11,6 +11,9 @@ const UNITS: [&str; 2] = ["usr/lib/systemd/system/reseal.service", "lib/systemd/
 /// What enabling the unit makes, systemctl(1).
 const WANTED: &str = "etc/systemd/system/sysinit.target.wants/reseal.service";
 
+/// Tells the boot unit that its turn in this boot is over; /run does not outlive the boot.
+const BOOTED: &str = "run/reseal/booted";
+
 /// Drafts it; the stamp goes last, so that a seal that was cut off is not taken for done.
 pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
     draft.author("seal");
@@ -18,6 +21,10 @@ pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
         if draft.exists(unit)? && !draft.exists(WANTED)? {
             draft.link(WANTED, &format!("/{unit}"), "the next boot resets the guest")?;
         }
+    }
+    if draft.guest.running {
+        // Without a stamp, anything that starts sysinit.target anew would reset the template where it stands.
+        draft.write(BOOTED, "", "the boot that is under way resets nothing")?;
     }
     for path in [STAMP_COPY, OFFLINE, STAMP] {
         draft.remove(path, "a template has no identity")?;
