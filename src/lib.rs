@@ -37,6 +37,7 @@ pub mod apply;
 pub mod catalogue;
 pub mod cli;
 pub mod commands;
+pub mod disks;
 pub mod formats;
 pub mod guest;
 pub mod keys;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use crate::apply::{self, Control, End};
 use crate::guest::Guest;
 use crate::plan::draft::{Past, Purpose};
-use crate::plan::{Plan, Stage, show};
+use crate::plan::{Change, Plan, Stage, show};
 use crate::policy::Policy;
 use crate::regenerators::{self, OnError};
 use crate::stamp::Record;
@@ -71,6 +71,8 @@ impl Run<'_> {
         let past = Past { decided: record.renewals.clone(), ..past.clone() };
         let again =
             regenerators::plan(self.policy, self.guest, past, self.purpose, self.on_error).context("verifying")?;
-        Ok(again.steps.iter().map(|step| show::title(&step.change)).collect())
+        // A change of the running system that failed is a finding already, and no file is left over.
+        let left = again.steps.iter().filter(|step| !matches!(step.change, Change::Live(_)));
+        Ok(left.map(|step| show::title(&step.change)).collect())
     }
 }

@@ -334,3 +334,83 @@ fn journal_values(root: &Path) -> Vec<(String, String)> {
     let derived = renewals.iter().filter(|r| r["kind"] != "ssh-host-key");
     derived.filter_map(|r| Some((r["subject"].as_str()?.to_owned(), r["new"].as_str()?.to_owned()))).collect()
 }
+
+#[test]
+fn a_polite_stop_comes_between_two_steps_and_is_resumed() {
+    let dir = guest();
+    let root = dir.path().join("root");
+    // Keys of this size take long enough for the signal to come while they are made.
+    let slow = ["--set", "ssh-host-keys.types=[\"rsa-4096\"]", "--root", root.to_str().unwrap(), "apply"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reseal")).args(slow).stdout(Stdio::null()).spawn().unwrap();
+    while !root.join("etc/reseal/journal/run").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert_eq!(json(&on(&dir, &["status", "--format", "json"]))["state"], "unfinished");
+    assert!(reseal(&slow).status.success());
+    assert!(!root.join("etc/reseal/journal").exists());
+}
+
+/// Every kind of way out of a root, each towards a tree beside it that must be neither read nor written.
+#[test]
+fn nothing_outside_the_root_is_read_or_written() {
+    let dir = guest();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    fs::create_dir_all(outside.join("sub")).unwrap();
+    let secret = "outside-secret-name";
+    for name in ["machine-id", "hostname", "hosts", "seed", "sub/journal", "sub/stamp", "sshd_config", "passwd"] {
+        fs::write(outside.join(name), format!("{secret}\n")).unwrap();
+    }
+    let way_out = |path: &str, target: String| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        let _ = fs::remove_dir_all(&path);
+        std::os::unix::fs::symlink(target, path).unwrap();
+    };
+    let absolute = outside.to_str().unwrap().to_owned();
+    way_out("etc/hostname", "../../outside/hostname".into());
+    way_out("etc/hosts", format!("{absolute}/hosts"));
+    way_out("etc/machine-id", "../../../../../../../../../../../../../../etc/machine-id".into());
+    way_out("etc/reseal", "../../outside/sub".into());
+    way_out("etc/passwd", format!("{absolute}/passwd"));
+    way_out("etc/ssh/sshd_config.d", absolute.clone());
+    way_out("var/lib/systemd", format!("{absolute}/sub"));
+    way_out("var/lib/dhcp", "../../../outside".into());
+    way_out("var/log", absolute.clone());
+    way_out("boot", "/../../../../..".into());
+    way_out("usr/lib/reseal", format!("{absolute}/../outside"));
+    fs::write(
+        root.join("etc/ssh/sshd_config"),
+        format!("Include {absolute}/sshd_config\nHostKey ../../../outside/seed\n"),
+    )
+    .unwrap();
+    let before = describe(&outside, true);
+    let host_id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    for arguments in [
+        &["--dry-run"][..],
+        &["--dry-run", "--format", "json"],
+        &["inspect"],
+        &["list"],
+        &["status"],
+        &["apply"],
+        &["apply", "--renew"],
+        &["seal"],
+    ] {
+        if arguments == ["apply"] {
+            // A link in place of reseal's own directory stops every run; the rest of the ways out is tried without it.
+            assert_eq!(on(&dir, &["apply"]).status.code(), Some(1));
+            fs::remove_file(root.join("etc/reseal")).unwrap();
+        }
+        let output = on(&dir, arguments);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(!said.contains(secret), "{arguments:?}: {said}");
+        assert!(host_id.len() < 32 || !said.contains(host_id.trim()), "{arguments:?}: {said}");
+        assert_eq!(describe(&outside, true), before, "{arguments:?}");
+    }
+    // It did its work, inside.
+    assert!(fs::symlink_metadata(root.join("etc/machine-id")).unwrap().is_file());
+    assert!(root.join("etc/reseal/sealed").exists());
+}

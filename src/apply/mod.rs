@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::guest::Guest;
 use crate::plan::show::title;
-use crate::plan::{Plan, Stage};
+use crate::plan::{Change, Plan, Stage};
 use crate::stamp::Record;
 use step::Executor;
 
@@ -82,7 +82,6 @@ pub fn lock(guest: &Guest) -> Result<Lock> {
 /// [`Failure`].
 pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>) -> Result<End, Failure> {
     preflight::check(plan, guest).map_err(Failure::Untouched)?;
-    let untouched = plan.steps.is_empty();
     journal::begin(guest, record).map_err(Failure::Untouched)?;
     let mut executor = Executor::new(guest, record);
     let mut deferred = false;
@@ -100,10 +99,15 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
             continue;
         }
         tracing::debug!(step = number, "{}", title(&step.change));
-        executor
-            .carry_out(plan, number)
-            .with_context(|| title(&step.change))
-            .map_err(|error| if untouched { Failure::Untouched(error) } else { Failure::Stopped(error) })?;
+        let done = executor.carry_out(plan, number).with_context(|| title(&step.change));
+        match (done, &step.change) {
+            (Ok(()), _) => {}
+            // The files are right, and the next boot brings the running system to them.
+            (Err(error), Change::Live(_)) => {
+                executor.found(step, format!("{error:#}; it does so from the next boot on"))
+            }
+            (Err(error), _) => return Err(Failure::Stopped(error)),
+        }
     }
     Ok(if deferred { End::Deferred } else { End::Done })
 }

@@ -12,7 +12,7 @@ use super::writer::Writer;
 use crate::guest::Guest;
 use crate::keys::{self, NewKey};
 use crate::plan::key::KeySpec;
-use crate::plan::{Change, Kind, Plan, State};
+use crate::plan::{Change, Finding, Kind, Plan, Severity, State, Step};
 use crate::root::{Meta, trim};
 use crate::stamp::Record;
 
@@ -51,6 +51,13 @@ impl<'a> Executor<'a> {
             Change::Publish { path, meta, .. } => writer.put(path, &published(self.guest, change)?, *meta),
             Change::Live(change) => live::carry_out(change, self.guest),
         }
+    }
+
+    /// Notes what the operator should know of a step.
+    pub fn found(&mut self, step: &Step, message: String) {
+        let by = step.by.join(", ");
+        let subject = "the running system".to_owned();
+        self.record.findings.push(Finding { severity: Severity::Warning, by, subject, message });
     }
 
     /// The public half first: the private key's rename completes the pair. Before it the journal learns the new

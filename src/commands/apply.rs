@@ -218,6 +218,7 @@ fn report(options: &Options, guest: &Guest, plan: &Plan, record: &Record) -> Res
         let made = record.renewals.iter().find(|made| made.kind == renewal.kind && made.subject == renewal.subject);
         renewal.new = made.and_then(|made| made.new.clone());
     }
+    done.findings.clone_from(&record.findings);
     if !is_human(options) {
         return print_json(&done);
     }

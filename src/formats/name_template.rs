@@ -65,6 +65,14 @@ impl NameTemplate {
     }
 }
 
+/// `{hostname}-{random:6}`.
+impl Default for NameTemplate {
+    fn default() -> NameTemplate {
+        let (old, own) = (Part::Field(Field::Hostname, None), Part::Field(Field::Random, Some(6)));
+        NameTemplate(vec![old, Part::Text("-".to_owned()), own])
+    }
+}
+
 impl TryFrom<String> for NameTemplate {
     type Error = anyhow::Error;
 

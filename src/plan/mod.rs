@@ -6,11 +6,13 @@ pub mod draft;
 pub mod key;
 pub mod show;
 
+use anyhow::Result;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::root::Meta;
+use crate::root::{self, Meta};
+
 use derive::{Seed, hex};
 use key::KeySpec;
 
@@ -71,6 +73,26 @@ pub enum State {
     Special,
 }
 
+impl State {
+    /// What stands at a path of the guest now, its last link not followed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(root: &root::Root, path: &str) -> Result<State> {
+        let Some(stat) = root.stat(path)? else { return Ok(State::Absent) };
+        Ok(match stat.kind {
+            root::Kind::Directory => State::Directory,
+            root::Kind::Special => State::Special,
+            root::Kind::Link => State::Link(root.read_link(path)?.unwrap_or_default()),
+            root::Kind::File if stat.size > root::LARGEST_FILE => State::Large(stat.size),
+            root::Kind::File => match root.read(path)? {
+                Some(bytes) => State::File(Content { bytes, public: stat.meta.is_public() }),
+                None => State::Absent,
+            },
+        })
+    }
+}
+
 /// The content of a file; it is shown only when everybody may read it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content {
@@ -103,7 +125,7 @@ impl std::fmt::Debug for Content {
 }
 
 impl Serialize for Content {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, out: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(None)?;
         match self.shown() {
             Some(text) => map.serialize_entry("text", text)?,

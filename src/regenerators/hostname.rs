@@ -33,19 +33,11 @@ enum Mode {
 }
 
 /// Table `[hostname]`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
     mode: Mode,
     name: NameTemplate,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        let parts = NameTemplate::try_from("{hostname}-{random:6}".to_owned());
-        // The default is a valid template, which a test holds.
-        Options { mode: Mode::Set, name: parts.unwrap_or_else(|_| unreachable!()) }
-    }
 }
 
 impl Regenerator for Hostname {
