@@ -1,2 +1,221 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-complete -c reseal -n __fish_use_subcommand -a "apply seal inspect status list policy demo"
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_reseal_global_optspecs
+    string join \n root= policy= set= only= skip= format= dry-run log-level= h/help V/version
+end
+
+function __fish_reseal_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_reseal_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_reseal_using_subcommand
+    set -l cmd (__fish_reseal_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c reseal -n "__fish_reseal_needs_command" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_needs_command" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_needs_command" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_needs_command" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_needs_command" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_needs_command" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_needs_command" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_needs_command" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_needs_command" -s V -l version -d 'Print version'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "apply" -d 'Give the guest an identity of its own'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "seal" -d 'Make the guest generic before it is copied'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "policy" -d 'Show, check or print policy'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l plan -d 'Apply exactly this plan, as `--dry-run --format json` printed it' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l stage -d 'Run as the boot unit of this stage does, without asking' -r -f -a "early\t'Before other file systems are mounted'
+system\t'All files are there; before anything reads an identity'
+keys\t'What had to wait for the kernel\'s random pool'"
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -s y -l yes -d 'Do not ask'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l force -d 'Lift a refusal; a machine that has its identity keeps it'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l renew -d 'Give a machine that has an identity a new one'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -s y -l yes -d 'Do not ask'
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "show" -d 'Show every setting in force'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "check" -d 'Check every policy file, and say which were read'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "default" -d 'Print the shipped policy: every setting, explained'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every setting in force'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "check" -d 'Check every policy file, and say which were read'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "default" -d 'Print the shipped policy: every setting, explained'
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "apply" -d 'Give the guest an identity of its own'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "seal" -d 'Make the guest generic before it is copied'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "policy" -d 'Show, check or print policy'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect status list policy demo adopt help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "show" -d 'Show every setting in force'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Check every policy file, and say which were read'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "default" -d 'Print the shipped policy: every setting, explained'
