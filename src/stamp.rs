@@ -52,6 +52,9 @@ pub struct Record {
     pub run: String,
     /// The machine.
     pub fingerprint: Fingerprint,
+    /// The boot that the run was started in, random(4) `boot_id`.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// What new values are derived from; none for an adopted machine.
     pub seed: Option<Seed>,
     /// Public values, old and new.
@@ -76,6 +79,9 @@ impl Record {
                 renewals.push(earlier.clone());
             }
         }
+        if purpose == Purpose::Seal {
+            keep_earlier(&mut renewals, &past.foreign);
+        }
         let steps = plan.steps.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let form = if purpose == Purpose::Seal { Form::Seal } else { Form::Reset };
         Ok(Record {
@@ -95,6 +101,7 @@ impl Record {
             form,
             run: run.to_string(),
             fingerprint: guest.machine.fingerprint(),
+            boot: boot(guest),
             seed,
             renewals: Vec::new(),
             findings: Vec::new(),
@@ -163,12 +170,16 @@ impl Memory {
     pub fn read(guest: &Guest) -> Result<Memory> {
         let stamp = Record::read(guest, STAMP)?;
         let here = guest.machine.fingerprint();
+        let offline = Record::read(guest, OFFLINE)?;
+        // A power cut between the proof of a run and the end of its journal leaves both.
+        let proven = |run: &Record| [&stamp, &offline].into_iter().flatten().any(|proof| proof.run == run.run);
+        let journal = Record::read(guest, JOURNAL)?.filter(|run| !proven(run));
         Ok(Memory {
             stamped_on: stamp.as_ref().map(|stamp| stamp.fingerprint.compare(&here)),
             stamp,
-            journal: Record::read(guest, JOURNAL)?,
+            journal,
             sealed: Record::read(guest, SEALED)?,
-            offline: Record::read(guest, OFFLINE)?,
+            offline,
         })
     }
 
@@ -185,10 +196,8 @@ impl Memory {
     pub fn past(&self, guest: &Guest, purpose: Purpose, renew: bool) -> Result<Past> {
         let here = guest.machine.fingerprint();
         let mut past = Past::none(Seed::random(&serde_json::to_vec(&here)?)?);
-        if let Some(sealed) = &self.sealed
-            && purpose == Purpose::Reset
-        {
-            past.sealed = true;
+        if let Some(sealed) = &self.sealed {
+            past.sealed = purpose == Purpose::Reset;
             past.foreign.extend(sealed.renewals.iter().cloned());
         }
         let form = if purpose == Purpose::Seal { Form::Seal } else { Form::Reset };
@@ -200,7 +209,7 @@ impl Memory {
         let journal = self.journal.as_ref().filter(|journal| journal.form == form);
         match journal {
             // Another machine's run: its seed would give every clone of a half-reset template the same values.
-            Some(journal) if journal.fingerprint.compare(&here) == Likeness::Other => {
+            Some(journal) if !is_of_this_machine(journal, guest) => {
                 past.foreign.extend(journal.renewals.iter().cloned());
             }
             Some(journal) => take_over(&mut past, journal),
@@ -212,6 +221,33 @@ impl Memory {
         }
         Ok(past)
     }
+}
+
+/// A guest that is sealed again still is what its first seal found it to be.
+fn keep_earlier(renewals: &mut Vec<Renewal>, earlier: &[Renewal]) {
+    let same = |a: &Renewal, b: &Renewal| a.kind == b.kind && a.subject == b.subject;
+    renewals.retain(|now| now.old.is_some() || !earlier.iter().any(|then| same(now, then)));
+    for then in earlier {
+        if !renewals.iter().any(|now| same(now, then) && now.old == then.old) {
+            renewals.push(then.clone());
+        }
+    }
+}
+
+/// Is the journal surely of this machine? Where the fingerprint cannot be read, the boot tells: a copy boots anew.
+fn is_of_this_machine(journal: &Record, guest: &Guest) -> bool {
+    match journal.fingerprint.compare(&guest.machine.fingerprint()) {
+        Likeness::Same => true,
+        Likeness::Other => false,
+        Likeness::Unreadable => !guest.running || journal.boot.is_some() && journal.boot == boot(guest),
+    }
+}
+
+/// The id of the running boot, random(4); none for a tree that does not run.
+fn boot(guest: &Guest) -> Option<String> {
+    let read = || guest.root.read("proc/sys/kernel/random/boot_id").ok().flatten();
+    let id = guest.running.then(read).flatten()?;
+    Some(String::from_utf8_lossy(&id).trim().to_owned())
 }
 
 fn take_over(past: &mut Past, record: &Record) {

@@ -123,7 +123,7 @@ fn an_earlier_plan_is_applied_exactly_or_refused() {
     fs::write(&plan, "{}").unwrap();
     assert_eq!(on(&dir, &["apply", "--plan", plan.to_str().unwrap()]).status.code(), Some(2));
     fs::write(&plan, "not json").unwrap();
-    assert_eq!(on(&dir, &["apply", "--plan", plan.to_str().unwrap()]).status.code(), Some(1));
+    assert_eq!(on(&dir, &["apply", "--plan", plan.to_str().unwrap()]).status.code(), Some(2));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn policy_comes_from_its_places_in_order() {
     };
     let name = |arguments: &[&str]| {
         let shown = json(&on(&dir, &[&["policy", "show", "--format", "json"], arguments].concat()));
-        shown["hostname"]["name"].as_str().unwrap().to_owned()
+        shown["settings"]["hostname"]["name"].as_str().unwrap().to_owned()
     };
     assert_eq!(name(&[]), "{hostname}-{random:6}");
     for (path, expected) in [
@@ -413,4 +413,84 @@ fn nothing_outside_the_root_is_read_or_written() {
     // It did its work, inside.
     assert!(fs::symlink_metadata(root.join("etc/machine-id")).unwrap().is_file());
     assert!(root.join("etc/reseal/sealed").exists());
+}
+
+#[test]
+fn mistakes_that_show_only_with_the_catalogue_are_mistakes_in_the_policy() {
+    let dir = guest();
+    let before = describe(dir.path(), true);
+    for (set, message) in [
+        ("residue.enable=[\"shell-histori\"]", "no entry `shell-histori`; did you mean `shell-history`?"),
+        ("residue.groups=[\"cor\"]", "no group `cor`; did you mean `core`?"),
+        ("ssh-host-keys.types=[\"rsa-2048\",\"rsa-4096\"]", "would share the file"),
+        ("ssh-host-keys.sshfp=\"../../x\"", "no absolute path"),
+        ("run.where=[\"offline\"]", "unknown variant"),
+    ] {
+        for command in ["apply", "policy"] {
+            let arguments =
+                if command == "policy" { &["policy", "check", "--set", set][..] } else { &["apply", "--set", set] };
+            let output = on(&dir, arguments);
+            assert_eq!(output.status.code(), Some(2), "{set}: {}", text(&output.stderr));
+            assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
+        }
+    }
+    assert_eq!(describe(dir.path(), true), before);
+    let entry = dir.path().join("root/etc/reseal/catalogue.d/site.toml");
+    fs::create_dir_all(entry.parent().unwrap()).unwrap();
+    fs::write(entry, "[[residue]]\nid = \"x\"\nabuot = \"y\"\n").unwrap();
+    let output = on(&dir, &["apply"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("/etc/reseal/catalogue.d/site.toml: line 3: unknown field `abuot`"));
+}
+
+#[test]
+fn a_dry_run_stays_one_whatever_stands_beside_it() {
+    let dir = guest();
+    assert!(on(&dir, &["seal"]).status.success());
+    let before = describe(dir.path(), true);
+    for arguments in
+        [&["--dry-run", "apply", "--stage", "system"][..], &["--dry-run", "seal"], &["apply", "--renew", "--dry-run"]]
+    {
+        assert!(on(&dir, arguments).status.success());
+        assert_eq!(describe(dir.path(), true), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn quotes_follow_with_any_selection_unless_they_are_skipped_by_name() {
+    let dir = guest();
+    let shown = text(&on(&dir, &["--dry-run", "--only", "hostname"]).stdout);
+    assert!(shown.contains("write /etc/hosts"), "{shown}");
+    let shown = text(&on(&dir, &["--dry-run", "--skip", "references"]).stdout);
+    assert!(!shown.contains("write /etc/hosts") && shown.contains("were not looked at"), "{shown}");
+}
+
+#[test]
+fn sealing_twice_forgets_nothing_and_an_offline_reset_ends_the_seal() {
+    let dir = guest();
+    let root = dir.path().join("root");
+    assert!(on(&dir, &["seal"]).status.success());
+    let first: Value = serde_json::from_slice(&fs::read(root.join("etc/reseal/sealed")).unwrap()).unwrap();
+    assert!(on(&dir, &["seal"]).status.success());
+    let second: Value = serde_json::from_slice(&fs::read(root.join("etc/reseal/sealed")).unwrap()).unwrap();
+    let olds = |record: &Value| {
+        let renewals = record["renewals"].as_array().unwrap().clone();
+        let mut olds: Vec<String> = renewals.iter().filter_map(|r| r["old"].as_str().map(str::to_owned)).collect();
+        olds.sort();
+        olds
+    };
+    assert_eq!(olds(&first), olds(&second));
+    assert!(on(&dir, &["apply"]).status.success());
+    assert!(!root.join("etc/reseal/sealed").exists(), "an id that is made now must not be taken for one of PID 1's");
+}
+
+#[test]
+fn an_unmounted_mount_point_is_no_guest() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["apply", "seal"] {
+        let output = reseal(&["--root", dir.path().to_str().unwrap(), command]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("has no /etc"), "{}", text(&output.stderr));
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }

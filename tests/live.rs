@@ -69,7 +69,7 @@ impl Live {
     }
 
     fn reseal_after(&self, preparation: &str, arguments: &str) -> Output {
-        let everywhere = r#"--set 'run.where=["vm","container","bare-metal","unknown"]'"#;
+        let everywhere = r#"--set 'run.where=["vm","container","bare-metal"]'"#;
         self.shell(&format!(
             "hostname \"$(cat \"$ROOT/etc/hostname\")\"; {preparation}; mount -t proc proc \"$ROOT/proc\" 2>/dev/null || true; \
              status=0; chroot \"$ROOT\" /usr/bin/reseal {everywhere} {arguments} || status=$?; \

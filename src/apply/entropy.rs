@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Waits at most so long for the pool; `None` waits for ever. `stop` is asked between looks.
-pub fn wait(most: Option<Duration>, stop: &dyn Fn() -> bool) -> bool {
+pub fn wait(most: Option<Duration>, stop: &mut dyn FnMut() -> bool) -> bool {
     wait_for(is_ready, most, stop)
 }
 
@@ -16,7 +16,7 @@ fn is_ready() -> bool {
     getrandom(&mut [0; 1], GetRandomFlags::NONBLOCK) != Err(Errno::AGAIN)
 }
 
-fn wait_for(ready: impl Fn() -> bool, most: Option<Duration>, stop: &dyn Fn() -> bool) -> bool {
+fn wait_for(ready: impl Fn() -> bool, most: Option<Duration>, stop: &mut dyn FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !ready() {
         if stop() || most.is_some_and(|most| started.elapsed() >= most) {
@@ -35,10 +35,10 @@ mod tests {
 
     #[test]
     fn it_waits_for_the_pool_but_not_for_ever() {
-        assert!(wait(Some(Duration::ZERO), &|| false), "a machine that runs tests has a pool");
-        assert!(!wait_for(|| false, Some(Duration::from_millis(60)), &|| false));
-        assert!(!wait_for(|| false, None, &|| true));
+        assert!(wait(Some(Duration::ZERO), &mut || false), "a machine that runs tests has a pool");
+        assert!(!wait_for(|| false, Some(Duration::from_millis(60)), &mut || false));
+        assert!(!wait_for(|| false, None, &mut || true));
         let looks = Cell::new(0);
-        assert!(wait_for(|| looks.replace(looks.get() + 1) == 2, None, &|| false));
+        assert!(wait_for(|| looks.replace(looks.get() + 1) == 2, None, &mut || false));
     }
 }

@@ -30,11 +30,15 @@ pub fn finish(guest: &Guest, record: &Record) -> Result<()> {
             let sealed = Record { seed: None, fingerprint: Default::default(), ..record };
             put(guest, SEALED, &sealed)?;
         }
+        // What the template was says nothing of this guest any more.
         _ if guest.running => {
             stamp(guest, &record)?;
             writer.remove(SEALED)?;
         }
-        _ => put(guest, OFFLINE, &record)?,
+        _ => {
+            put(guest, OFFLINE, &record)?;
+            writer.remove(SEALED)?;
+        }
     }
     writer.remove(JOURNAL_DIR)
 }

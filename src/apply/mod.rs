@@ -92,7 +92,14 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
         if step.stage == Stage::Keys && !deferred && !executor.pool_is_ready {
             // Only a boot's own unit has a later one to leave the keys to.
             let most = (control.stage == Some(Stage::System)).then_some(POOL);
-            executor.pool_is_ready = entropy::wait(most, &|| false);
+            let mut stopped = false;
+            executor.pool_is_ready = entropy::wait(most, &mut || {
+                stopped = (control.interrupt)(number);
+                stopped
+            });
+            if stopped {
+                return Ok(End::Interrupted);
+            }
             deferred = !executor.pool_is_ready;
         }
         if step.stage == Stage::Keys && deferred {

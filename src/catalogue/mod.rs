@@ -7,8 +7,8 @@
 use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Kind;
 use crate::plan::draft::Draft;
+use crate::plan::{Kind, Severity};
 
 /// Where a guest adds entries.
 const PLACES: [&str; 2] = ["usr/lib/reseal/catalogue.d", "etc/reseal/catalogue.d"];
@@ -109,19 +109,26 @@ pub struct Catalogue {
     pub residue: Vec<Residue>,
     /// Files that quote an identity.
     pub references: Vec<Reference>,
+    /// Files of the guest's own that are left out, and why: with file and line.
+    pub broken: Vec<String>,
 }
 
 impl Catalogue {
     /// The entries for a guest.
     ///
+    /// A broken file of the guest's own is left out and named in [`Catalogue::broken`]: the other entries must not suffer.
+    ///
     /// # Errors
-    /// When an entry of the guest's own is broken, with file and line.
+    /// When a directory of entries cannot be read.
     pub fn load(draft: &Draft<'_>) -> Result<Catalogue> {
         let mut all = Catalogue::built_in()?;
         for place in PLACES {
             for name in draft.list(place)?.into_iter().filter(|name| name.ends_with(".toml")) {
                 let path = format!("{place}/{name}");
-                all.add(&format!("/{path}"), &draft.text(&path)?.unwrap_or_default())?;
+                let added = draft.text(&path).and_then(|text| all.add(&format!("/{path}"), &text.unwrap_or_default()));
+                if let Err(error) = added {
+                    all.broken.push(format!("{error:#}"));
+                }
             }
         }
         Ok(all)
@@ -132,10 +139,17 @@ impl Catalogue {
     /// # Errors
     /// Never in a program that passed its tests.
     pub fn built_in() -> Result<Catalogue> {
-        let mut all = Catalogue { residue: Vec::new(), references: Vec::new() };
+        let mut all = Catalogue { residue: Vec::new(), references: Vec::new(), broken: Vec::new() };
         all.add("catalogue/residue.toml", include_str!("residue.toml"))?;
         all.add("catalogue/references.toml", include_str!("references.toml"))?;
         Ok(all)
+    }
+
+    /// Tells the operator of files that were left out.
+    pub fn report(&self, draft: &mut Draft<'_>) {
+        for broken in &self.broken {
+            draft.finding(Severity::Error, "catalogue", format!("{broken}; the file is left out"));
+        }
     }
 
     fn add(&mut self, name: &str, text: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::{Exit, Usage};
+use super::{Exit, Usage, print};
 use crate::apply;
 use crate::cli::Options;
 use crate::guest::Guest;
@@ -21,6 +21,10 @@ pub fn run(options: &Options) -> Result<Exit> {
         if guest.root.stat(path)?.is_some() {
             return Ok(Exit::Done);
         }
+    }
+    if options.dry_run {
+        print("would write the stamp, and nothing else\n")?;
+        return Ok(Exit::Done);
     }
     apply::adopt(&guest)?;
     Ok(Exit::Done)

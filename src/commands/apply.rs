@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Exit, Usage, ask, is_human, policy, print, print_json, style};
+use super::{Exit, Usage, ask, check_is_guest, is_human, policy, print, print_json, say, style};
 use crate::apply;
 use crate::cli::{Apply, Options};
 use crate::guest::Guest;
@@ -22,8 +22,8 @@ use crate::stamp::{Memory, Record, STAMP, STAMP_COPY};
 pub fn run(options: &Options, apply: &Apply) -> Result<Exit> {
     let guest = Guest::open(&options.root)?;
     match apply.stage {
-        Some(stage) => at_boot(options, &guest, stage),
-        None => by_hand(options, apply, &guest),
+        Some(stage) if !options.dry_run => at_boot(options, &guest, stage),
+        _ => by_hand(options, apply, &guest),
     }
 }
 
@@ -39,7 +39,8 @@ fn by_hand(options: &Options, apply: &Apply, guest: &Guest) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    if let Some(exit) = refuse(apply, guest, &policy, &memory)? {
+    check_is_guest(guest)?;
+    if let Some(exit) = refuse(options, apply, guest, &policy, &memory)? {
         return Ok(exit);
     }
     let lock = apply::lock(guest)?;
@@ -72,7 +73,7 @@ fn by_hand(options: &Options, apply: &Apply, guest: &Guest) -> Result<Exit> {
 }
 
 /// What keeps a person's run from starting, if anything does.
-fn refuse(apply: &Apply, guest: &Guest, policy: &Policy, memory: &Memory) -> Result<Option<Exit>> {
+fn refuse(options: &Options, apply: &Apply, guest: &Guest, policy: &Policy, memory: &Memory) -> Result<Option<Exit>> {
     if !guest.running || apply.force || apply.renew {
         return Ok(None);
     }
@@ -81,12 +82,16 @@ fn refuse(apply: &Apply, guest: &Guest, policy: &Policy, memory: &Memory) -> Res
             "/{STAMP} was made on another machine: this one is a copy. `reseal apply --renew` gives it an identity of its own"
         ),
         Some(_) => {
-            print("This machine has its identity already; nothing was changed. `--renew` gives it a new one.\n")?;
+            let message = "This machine has its identity already; nothing was changed. `--renew` gives it a new one.";
+            match is_human(options) {
+                true => print(&format!("{message}\n"))?,
+                false => print_json(&Plan::nothing(message)?)?,
+            }
             return Ok(Some(Exit::Done));
         }
         None => {}
     }
-    if !policy.run.r#where.contains(&guest.machine.place) && memory.sealed.is_none() {
+    if !policy.run.acts_in(guest.machine.place) && memory.sealed.is_none() {
         bail!(
             "this is {}, where the policy (run.where) lets reseal do nothing; `--force` goes ahead",
             guest.machine.describe()
@@ -97,8 +102,8 @@ fn refuse(apply: &Apply, guest: &Guest, policy: &Policy, memory: &Memory) -> Res
 
 fn read_plan(path: &std::path::Path) -> Result<serde_json::Value> {
     let read = || -> Result<serde_json::Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
-    let plan = read().with_context(|| format!("reading the plan {}", path.display()))?;
-    if plan["version"] != crate::plan::VERSION {
+    let plan = read().map_err(|error| Usage(format!("reading the plan {}: {error:#}", path.display())))?;
+    if plan["version"] != crate::plan::VERSION || !plan["seed"].is_string() {
         return Err(Usage(format!("{} is no plan of version {}", path.display(), crate::plan::VERSION)).into());
     }
     Ok(plan)
@@ -117,7 +122,7 @@ fn at_boot(options: &Options, guest: &Guest, stage: Stage) -> Result<Exit> {
         findings.push(Finding { severity: Severity::Error, by: "run".into(), subject: subject.into(), message });
     };
     let policy = policy(options, guest).unwrap_or_else(|error| {
-        tell("policy", format!("{error:#}; only machine-id, SSH host keys and seeds are reset, by built-in defaults"));
+        tell("policy", format!("{error:#}; only machine-id, credential secret, SSH host keys and residue are reset, by built-in defaults"));
         Policy::fallback()
     });
     let memory = match Memory::read(guest) {
@@ -130,10 +135,10 @@ fn at_boot(options: &Options, guest: &Guest, stage: Stage) -> Result<Exit> {
     if memory.stamp.is_some() || stage == Stage::Keys && memory.journal.is_none() {
         return Ok(Exit::Done);
     }
-    if put_back(guest, &memory)? {
+    if put_back(options, guest, &memory)? {
         return Ok(Exit::Done);
     }
-    if !policy.run.r#where.contains(&guest.machine.place) && memory.sealed.is_none() {
+    if !policy.run.acts_in(guest.machine.place) && memory.sealed.is_none() {
         print(&format!(
             "reseal: this is {}, where run.where lets the boot unit do nothing\n",
             guest.machine.describe()
@@ -152,7 +157,7 @@ fn at_boot(options: &Options, guest: &Guest, stage: Stage) -> Result<Exit> {
 
 /// A lost stamp, when its copy is surely of this machine. Without a readable fingerprint a copied tree looks just the
 /// same, and a clone that keeps its keys is the worse mistake.
-fn put_back(guest: &Guest, memory: &Memory) -> Result<bool> {
+fn put_back(options: &Options, guest: &Guest, memory: &Memory) -> Result<bool> {
     if memory.journal.is_some() || memory.sealed.is_some() {
         return Ok(false);
     }
@@ -161,9 +166,12 @@ fn put_back(guest: &Guest, memory: &Memory) -> Result<bool> {
         return Ok(false);
     }
     apply::restore_stamp(guest, &copy)?;
-    print(&format!(
-        "reseal: /{STAMP} was lost and is put back from /{STAMP_COPY}, which is of this machine; nothing was reset\n"
-    ))?;
+    say(
+        options,
+        &format!(
+            "reseal: /{STAMP} was lost and is put back from /{STAMP_COPY}, which is of this machine; nothing was reset\n"
+        ),
+    )?;
     tracing::warn!("the lost stamp is put back from its copy");
     Ok(true)
 }
@@ -182,7 +190,7 @@ pub fn carry_out(run: &Run<'_>, plan: &Plan, past: &Past) -> Result<(Exit, Recor
             Exit::Stopped
         }
         Outcome::Deferred => {
-            print("reseal: the kernel's random pool is not ready; reseal-keys.service makes the keys when it is\n")?;
+            eprintln!("reseal: the kernel's random pool is not ready; reseal-keys.service makes the keys when it is");
             Exit::Done
         }
         Outcome::Leftovers(steps) => {

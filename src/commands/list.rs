@@ -61,7 +61,8 @@ pub fn run(options: &Options) -> Result<Exit> {
             action: entry.action,
             severity: entry.severity,
             default: entry.default,
-            found: regenerators::residue_paths(&draft, entry)?,
+            // What this user may not look at cannot be listed.
+            found: regenerators::residue_paths(&draft, entry).unwrap_or_default(),
         });
     }
     if !is_human(options) {

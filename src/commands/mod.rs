@@ -12,7 +12,9 @@ mod status;
 
 use std::io::{IsTerminal as _, Write as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::unistd::geteuid;
 use serde::Serialize;
 
 use crate::apply::Failure;
@@ -20,6 +22,7 @@ use crate::cli::{Cli, Command, Format, Options};
 use crate::guest::Guest;
 use crate::plan::show::Style;
 use crate::policy::{Policy, PolicyError};
+use crate::regenerators;
 
 /// How a command ended; the number is the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,9 @@ pub fn run(cli: &Cli) -> Exit {
     match dispatch(cli) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("reseal: {error:#}");
+            let denied = error.chain().any(|cause| cause.downcast_ref() == Some(&Errno::EACCES));
+            let hint = if denied && !geteuid().is_root() { " (root may do this)" } else { "" };
+            eprintln!("reseal: {error:#}{hint}");
             exit_of(&error)
         }
     }
@@ -85,7 +90,16 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
 fn policy(options: &Options, guest: &Guest) -> Result<Policy> {
     let mut policy = Policy::load(&guest.root, options.policy.as_deref(), &options.set)?;
     policy.select(&options.only, &options.skip)?;
+    regenerators::check_residue(&policy, guest)?;
     Ok(policy)
+}
+
+/// A directory that is to be changed must be a guest's root: an empty mount point is not.
+fn check_is_guest(guest: &Guest) -> Result<()> {
+    if guest.root.stat("etc")?.is_none() {
+        bail!("{} has no /etc: it is no guest's root, or is not mounted", guest.root.path().display());
+    }
+    Ok(())
 }
 
 /// Prints one JSON document.
@@ -101,6 +115,15 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// A word to the person: on standard output, or beside it where that is for one JSON document.
+fn say(options: &Options, text: &str) -> Result<()> {
+    if is_human(options) {
+        return print(text);
+    }
+    eprint!("{text}");
+    Ok(())
+}
+
 fn style() -> Style {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     Style { colour }
@@ -114,8 +137,7 @@ fn ask(yes: bool, question: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Usage("no terminal to ask at; `--yes` goes ahead without asking".to_owned()).into());
     }
-    print(&format!("{question} [y/N] "))?;
-    std::io::stdout().flush()?;
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

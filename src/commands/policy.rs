@@ -18,7 +18,10 @@ pub fn run(options: &Options, command: PolicyCommand) -> Result<Exit> {
     let policy = policy(options, &guest)?;
     match command {
         PolicyCommand::Show if is_human(options) => print(&policy.show()?)?,
-        PolicyCommand::Show => print_json(&toml::from_str::<toml::Table>(&policy.show()?)?)?,
+        PolicyCommand::Show => {
+            let settings: toml::Table = toml::from_str(&policy.show()?)?;
+            print_json(&serde_json::json!({ "version": 1, "settings": settings }))?;
+        }
         _ if is_human(options) => {
             let sources =
                 if policy.sources.is_empty() { "built-in defaults".to_owned() } else { policy.sources.join(", ") };

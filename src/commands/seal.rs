@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::apply::carry_out;
-use super::{Exit, ask, is_human, policy, print, print_json, style};
+use super::{Exit, ask, check_is_guest, is_human, policy, print, print_json, style};
 use crate::apply;
 use crate::cli::{Consent, Options};
 use crate::guest::Guest;
@@ -17,6 +17,7 @@ use crate::stamp::Memory;
 /// Runs the command.
 pub fn run(options: &Options, consent: &Consent) -> Result<Exit> {
     let guest = Guest::open(&options.root)?;
+    check_is_guest(&guest)?;
     let policy = policy(options, &guest)?;
     let _lock = if options.dry_run { None } else { Some(apply::lock(&guest)?) };
     let memory = Memory::read(&guest)?;

@@ -9,6 +9,7 @@ use crate::cli::Options;
 use crate::guest::Guest;
 use crate::guest::machine::Likeness;
 use crate::plan::{Finding, show};
+use crate::regenerators::UNIT_LINK;
 use crate::stamp::{Form, Memory};
 
 /// What the guest is, as far as reseal knows.
@@ -66,6 +67,8 @@ pub fn run(options: &Options) -> Result<Exit> {
         print_json(&status)?;
         return Ok(Exit::Done);
     }
+    let armed = guest.root.stat(UNIT_LINK)?.is_some();
+    let waits = matches!(state, State::Sealed | State::Unsealed);
     let line = match state {
         State::Resealed => "resealed: this machine was given an identity of its own",
         State::Adopted => "adopted: this machine was taken as it is; nothing resets it",
@@ -73,6 +76,7 @@ pub fn run(options: &Options) -> Result<Exit> {
             "copied: the stamp is of another machine; `reseal apply --renew` gives this one an identity of its own"
         }
         State::Unfinished => "unfinished: a run was cut off; `reseal apply` or the next boot goes on",
+        _ if waits && !armed => "not reset, and reseal.service is not enabled: nothing resets this guest by itself",
         State::Sealed => "sealed: the next boot gives this guest an identity of its own",
         State::Offline => "reset offline: for exactly one guest; a boot with the unit resets it once more",
         State::Unsealed => {

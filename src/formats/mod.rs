@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Text in, text out, without I/O; what a format does not understand it returns byte for byte.
 
+pub mod absolute_path;
 pub mod assignments;
 pub mod hosts;
 pub mod keys;

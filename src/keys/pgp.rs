@@ -2,7 +2,7 @@
 //! OpenPGP keys: made in v4 packets (RFC 4880), which every GnuPG in use reads, and read in any.
 //!
 //! The certificate is put together packet by packet and not by sequoia's `CertBuilder`, because that one makes its
-//! RSA keys itself, on one core and several times slower than [`rsa`] does.
+//! RSA keys itself, on one core and several times slower than `rsa` does.
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -234,6 +234,19 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Plan {
+    /// A plan without steps, that says why.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub fn nothing(message: &str) -> Result<Plan> {
+        let (by, subject) = ("run".to_owned(), "/etc/reseal/stamp".to_owned());
+        let finding = Finding { severity: Severity::Note, by, subject, message: message.to_owned() };
+        let seed = Seed::random(b"")?;
+        Ok(Plan { version: VERSION, seed, renewals: Vec::new(), steps: Vec::new(), findings: vec![finding] })
+    }
+}
+
 /// The finished list: what a dry run prints and a run carries out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {

@@ -23,6 +23,12 @@ pub struct PolicyError {
 }
 
 impl PolicyError {
+    /// A mistake that shows only with the guest's catalogue; `named` is the wrong name among those it has.
+    pub fn of(source: &str, message: String, named: Option<(&str, &[&str])>) -> PolicyError {
+        let hint = named.and_then(|(wrong, known)| nearest(wrong, known.iter().copied()));
+        PolicyError { source_name: source.to_owned(), line: None, message, hint }
+    }
+
     fn place(&self) -> String {
         match self.line {
             Some(line) => format!("{}: line {line}: ", self.source_name),

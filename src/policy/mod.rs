@@ -25,12 +25,24 @@ const PLACES: [(&str, bool); 4] = [
     ("run/reseal/policy.d", false),
 ];
 
+/// A place that `run.where` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Where {
+    /// A virtual machine.
+    Vm,
+    /// A container.
+    Container,
+    /// A machine of its own.
+    BareMetal,
+}
+
 /// Table `[run]`: what holds for the whole run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RunPolicy {
     /// Where the boot unit acts by itself.
-    pub r#where: Vec<Place>,
+    pub r#where: Vec<Where>,
     /// If not empty, only these regenerators run.
     pub only: Vec<String>,
     /// These regenerators do not run.
@@ -39,7 +51,20 @@ pub struct RunPolicy {
 
 impl Default for RunPolicy {
     fn default() -> RunPolicy {
-        RunPolicy { r#where: vec![Place::Vm, Place::Container], only: Vec::new(), skip: Vec::new() }
+        RunPolicy { r#where: vec![Where::Vm, Where::Container], only: Vec::new(), skip: Vec::new() }
+    }
+}
+
+impl RunPolicy {
+    /// Does the boot unit act in such a place? Where it is not known, no.
+    pub fn acts_in(&self, place: Place) -> bool {
+        let named = match place {
+            Place::Vm => Where::Vm,
+            Place::Container => Where::Container,
+            Place::BareMetal => Where::BareMetal,
+            Place::Offline | Place::Unknown => return false,
+        };
+        self.r#where.contains(&named)
     }
 }
 
@@ -188,7 +213,9 @@ impl Policy {
     /// Does this regenerator run?
     pub fn selects(&self, id: &str) -> bool {
         let named = |list: &[String]| list.iter().any(|name| name == id);
-        (self.run.only.is_empty() || named(&self.run.only)) && !named(&self.run.skip)
+        // What quotes a renewed identity goes with it, whatever identities are chosen.
+        let always = id == regenerators::REFERENCES;
+        (always || self.run.only.is_empty() || named(&self.run.only)) && !named(&self.run.skip)
     }
 
     /// Every setting in force, as TOML.

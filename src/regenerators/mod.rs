@@ -96,7 +96,11 @@ pub const WITHOUT_POLICY: [&str; 4] = [
     residue::Residue::ID,
 ];
 
-pub use residue::paths as residue_paths;
+pub use residue::{check as check_residue, paths as residue_paths};
+pub use seal::WANTED as UNIT_LINK;
+
+/// Runs with every selection, unless it is skipped by name.
+pub const REFERENCES: &str = references::References::ID;
 
 /// What happens when a regenerator fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +128,9 @@ pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_err
             draft.author(entry.id);
             draft.finding(Severity::Error, entry.id, format!("{error:#}; nothing of it was changed"));
         }
+    }
+    if !policy.selects(REFERENCES) && purpose == Purpose::Reset {
+        references::warn(&mut draft);
     }
     if purpose == Purpose::Seal {
         seal::plan(&mut draft)?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
 use super::hostname;
+use crate::formats::absolute_path::AbsolutePath;
 use crate::keys::{self, pgp};
 use crate::plan::draft::{Draft, Purpose};
 use crate::plan::key::{KeySpec, PgpAlgorithm};
@@ -30,7 +31,7 @@ enum Action {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Store {
-    path: String,
+    path: AbsolutePath,
     #[serde(default)]
     action: Action,
     #[serde(default)]
@@ -48,10 +49,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        let path = "/root/.gnupg".to_owned();
-        Options {
-            store: vec![Store { path, action: Action::Report, algorithm: PgpAlgorithm::default(), user_id: None }],
-        }
+        // An absolute path always reads as one.
+        let path = AbsolutePath::try_from("/root/.gnupg".to_owned()).into_iter();
+        let report = |path| Store { path, action: Action::Report, algorithm: PgpAlgorithm::default(), user_id: None };
+        Options { store: path.map(report).collect() }
     }
 }
 
@@ -72,9 +73,9 @@ algorithm = "cv25519"
 
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
         for store in &options.store {
-            let Some(stat) = draft.stat(&store.path)? else { continue };
+            let Some(stat) = draft.stat(store.path.as_str())? else { continue };
             if let Err(error) = plan_one(draft, store, stat.kind) {
-                draft.finding(Severity::Error, &store.path, format!("left as it is: {error:#}"));
+                draft.finding(Severity::Error, store.path.as_str(), format!("left as it is: {error:#}"));
             }
         }
         Ok(())
@@ -85,27 +86,27 @@ fn plan_one(draft: &mut Draft<'_>, store: &Store, kind: root::Kind) -> Result<()
     match (store.action, kind) {
         (Action::Keep, _) => Ok(()),
         (_, root::Kind::Directory) => {
-            report_home(draft, &store.path)?;
+            report_home(draft, store.path.as_str())?;
             if store.action != Action::Report {
                 bail!("a directory; only single files are renewed or removed");
             }
             Ok(())
         }
-        (Action::Report, _) => report_file(draft, &store.path),
+        (Action::Report, _) => report_file(draft, store.path.as_str()),
         (Action::Remove, _) => {
-            draft.decide(Kind::PgpKey, &store.path, secret(draft, &store.path)?, |_| Ok(None))?;
-            draft.remove(&store.path, "the policy removes it")
+            draft.decide(Kind::PgpKey, store.path.as_str(), secret(draft, store.path.as_str())?, |_| Ok(None))?;
+            draft.remove(store.path.as_str(), "the policy removes it")
         }
         (Action::Renew, _) if draft.purpose == Purpose::Seal => {
-            draft.decide(Kind::PgpKey, &store.path, secret(draft, &store.path)?, |_| Ok(None))?;
-            draft.remove(&store.path, "its clones would share it")
+            draft.decide(Kind::PgpKey, store.path.as_str(), secret(draft, store.path.as_str())?, |_| Ok(None))?;
+            draft.remove(store.path.as_str(), "its clones would share it")
         }
         (Action::Renew, _) => renew(draft, store),
     }
 }
 
 fn renew(draft: &mut Draft<'_>, store: &Store) -> Result<()> {
-    let file = draft.read(&store.path)?.unwrap_or_default();
+    let file = draft.read(store.path.as_str())?.unwrap_or_default();
     let found = pgp::read(&file)?;
     let [only] = &found[..] else { bail!("{} keys in one file; only a file with one is renewed", found.len()) };
     let name = hostname::name(draft);
@@ -113,15 +114,15 @@ fn renew(draft: &mut Draft<'_>, store: &Store) -> Result<()> {
     let armored = file.starts_with(b"-----BEGIN");
     let spec = KeySpec::OpenPgp { algorithm: store.algorithm, user_id, armored };
     let old = only.fingerprint.clone();
-    let renewal = draft.decide(Kind::PgpKey, &store.path, Some(old.clone()), |_| Ok(None))?;
+    let renewal = draft.decide(Kind::PgpKey, store.path.as_str(), Some(old.clone()), |_| Ok(None))?;
     // Made on this machine already?
     if renewal.new.is_some() && keys::read(&file, &spec)? == renewal.new {
         return Ok(());
     }
-    let meta = draft.stat(&store.path)?.map_or(draft.owned(0o600)?, |stat| stat.meta);
+    let meta = draft.stat(store.path.as_str())?.map_or(draft.owned(0o600)?, |stat| stat.meta);
     let message = format!("the key {old} is replaced; withdraw the trust that others put in it");
-    draft.finding(Severity::Note, &store.path, message);
-    draft.keygen(&store.path, spec, root::Meta { mode: meta.mode & 0o700, ..meta }, "a key of its own")
+    draft.finding(Severity::Note, store.path.as_str(), message);
+    draft.keygen(store.path.as_str(), spec, root::Meta { mode: meta.mode & 0o700, ..meta }, "a key of its own")
 }
 
 /// Fingerprint of a file's first secret key.

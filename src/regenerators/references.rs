@@ -30,7 +30,9 @@ impl Regenerator for References {
         if renewals.is_empty() {
             return Ok(());
         }
-        for reference in Catalogue::load(draft)?.references {
+        let catalogue = Catalogue::load(draft)?;
+        catalogue.report(draft);
+        for reference in catalogue.references {
             for pattern in &reference.paths {
                 for path in draft.glob(pattern)? {
                     rewrite(draft, &reference, &path, &renewals)?;
@@ -38,6 +40,15 @@ impl Regenerator for References {
             }
         }
         Ok(())
+    }
+}
+
+/// Says that quotes of what was renewed stay as they are.
+pub fn warn(draft: &mut Draft<'_>) {
+    draft.author(References::ID);
+    for renewal in draft.renewals().into_iter().filter(is_quotable) {
+        let message = format!("places that quote the old {} {} were not looked at", renewal.kind, renewal.subject);
+        draft.finding(Severity::Warning, References::ID, message);
     }
 }
 

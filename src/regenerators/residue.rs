@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `residue`: what a clone must simply not keep, from the catalogue.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
 use crate::catalogue::{Action, Catalogue, Residue as Entry};
 use crate::formats::passwd;
-use crate::plan::draft::Draft;
+use crate::guest::Guest;
+use crate::plan::derive::Seed;
+use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Kind, Severity};
+use crate::policy::{Policy, PolicyError};
 use crate::root;
 
 /// The regenerator.
@@ -51,11 +54,7 @@ disable = []
 
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
         let catalogue = Catalogue::load(draft)?;
-        for id in options.enable.iter().chain(&options.disable) {
-            if !catalogue.residue.iter().any(|entry| entry.id == *id) {
-                bail!("the catalogue has no entry `{id}`");
-            }
-        }
+        catalogue.report(draft);
         for entry in catalogue.residue.iter().filter(|entry| options.selects(entry)) {
             for path in paths(draft, entry)? {
                 if let Err(error) = plan_one(draft, entry, &path) {
@@ -65,6 +64,29 @@ disable = []
         }
         Ok(())
     }
+}
+
+/// Does the policy name only what the catalogue has, and is the guest's own part of it sound?
+///
+/// # Errors
+/// [`PolicyError`].
+pub fn check(policy: &Policy, guest: &Guest) -> Result<()> {
+    let options: Options = policy.options(Residue::ID)?;
+    let past = Past::none(Seed::random(b"")?);
+    let catalogue = Catalogue::load(&Draft::new(guest, Purpose::Reset, past))?;
+    if let Some(broken) = catalogue.broken.first() {
+        return Err(PolicyError::of("catalogue", broken.clone(), None).into());
+    }
+    let ids: Vec<&str> = catalogue.residue.iter().map(|entry| entry.id.as_str()).collect();
+    let groups: Vec<&str> = catalogue.residue.iter().map(|entry| entry.group.as_str()).collect();
+    let named = options.enable.iter().chain(&options.disable).map(|id| (id, &ids, "entry"));
+    for (name, known, what) in named.chain(options.groups.iter().map(|group| (group, &groups, "group"))) {
+        if !known.contains(&name.as_str()) {
+            let message = format!("the catalogue has no {what} `{name}`");
+            return Err(PolicyError::of("[residue]", message, Some((name, known))).into());
+        }
+    }
+    Ok(())
 }
 
 /// What stands in the guest of an entry's paths.

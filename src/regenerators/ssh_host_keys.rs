@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Regenerator;
 use super::hostname;
 use super::sshd::{Sshd, standard_path};
+use crate::formats::absolute_path::AbsolutePath;
 use crate::formats::passwd;
 use crate::keys::ssh::{self, PrivateFile};
 use crate::keys::{self};
@@ -27,9 +28,33 @@ pub struct SshHostKeys;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
-    types: Vec<SshAlgorithm>,
-    known_hosts: Option<String>,
-    sshfp: Option<String>,
+    types: Types,
+    known_hosts: Option<AbsolutePath>,
+    sshfp: Option<AbsolutePath>,
+}
+
+/// Algorithms of which no two share a file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<SshAlgorithm>", into = "Vec<SshAlgorithm>")]
+struct Types(Vec<SshAlgorithm>);
+
+impl TryFrom<Vec<SshAlgorithm>> for Types {
+    type Error = anyhow::Error;
+
+    fn try_from(types: Vec<SshAlgorithm>) -> Result<Types> {
+        let mut paths: Vec<String> = types.iter().map(|algorithm| standard_path(*algorithm)).collect();
+        paths.sort_unstable();
+        if let Some(pair) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail!("two types of one family would share the file /{}", pair[0]);
+        }
+        Ok(Types(types))
+    }
+}
+
+impl From<Types> for Vec<SshAlgorithm> {
+    fn from(types: Types) -> Vec<SshAlgorithm> {
+        types.0
+    }
 }
 
 impl Regenerator for SshHostKeys {
@@ -75,7 +100,7 @@ types = []
         remove_certificates(draft, &sshd)?;
         for (path, form) in [(&options.known_hosts, PublicForm::KnownHosts), (&options.sshfp, PublicForm::Sshfp)] {
             if let Some(path) = path {
-                publish(draft, path, form, wanted.keys().cloned().collect())?;
+                publish(draft, path.as_str(), form, wanted.keys().cloned().collect())?;
             }
         }
         Ok(())
@@ -135,12 +160,8 @@ fn wanted(
     held: &BTreeMap<String, Held>,
 ) -> Result<BTreeMap<String, SshAlgorithm>> {
     let mut wanted = BTreeMap::new();
-    if !options.types.is_empty() {
-        for algorithm in &options.types {
-            if wanted.insert(standard_path(*algorithm), *algorithm).is_some() {
-                bail!("types names two of one family, which would share the file /{}", standard_path(*algorithm));
-            }
-        }
+    if !options.types.0.is_empty() {
+        wanted.extend(options.types.0.iter().map(|algorithm| (standard_path(*algorithm), *algorithm)));
         return Ok(wanted);
     }
     for (path, key) in held {
