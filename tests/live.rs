@@ -236,6 +236,12 @@ fn what_cannot_be_written_is_left_whole() {
     for (mount, word) in [
         ("mount --bind \"$ROOT/etc\" \"$ROOT/etc\"; mount -o remount,bind,ro \"$ROOT/etc\"", "read-only"),
         (
+            "mount --bind \"$ROOT\" \"$ROOT\"; mount --bind \"$ROOT/etc\" \"$ROOT/etc\"; cd \"$ROOT\"; \
+             echo abcdefabcdefabcdefabcdefabcdefab > run/machine-id; mount --bind run/machine-id etc/machine-id; \
+             mount -o remount,bind,ro etc",
+            "read-only",
+        ),
+        (
             "mkdir -p /tmp/.reseal-full; mount -t tmpfs -o size=64k none /tmp/.reseal-full; cp -a \"$ROOT/etc/.\" /tmp/.reseal-full/; \
              mount --bind /tmp/.reseal-full \"$ROOT/etc\"",
             "are needed",
