@@ -117,6 +117,22 @@ fn without_a_terminal_only_yes_changes_anything() {
 }
 
 #[test]
+fn at_a_terminal_the_plan_is_shown_in_colour_and_asked_for() {
+    let Some(live) = Live::new("at_a_terminal_the_plan_is_shown_in_colour_and_asked_for") else { return };
+    let at_terminal = |answer: &str| {
+        let everywhere = r#"--set 'run.where=["vm","container","bare-metal"]'"#;
+        let call = format!("chroot $ROOT /usr/bin/reseal apply {everywhere}").replace('"', "\\\"");
+        live.shell(&format!("hostname tmpl; echo {answer} | script -qec \"{call}\" /dev/null"))
+    };
+    let before = live.files();
+    let declined = at_terminal("n");
+    assert!(said(&declined).contains("\x1b[32m+") && said(&declined).contains("[y/N]"), "{}", said(&declined));
+    assert_eq!(live.files(), before);
+    let done = at_terminal("y");
+    assert!(live.path("etc/reseal/stamp").exists(), "{}", said(&done));
+}
+
+#[test]
 fn a_stamped_machine_keeps_its_identity_unless_renewed() {
     let Some(live) = Live::new("a_stamped_machine_keeps_its_identity_unless_renewed") else { return };
     assert_eq!(code(&live.reseal("apply --yes")), 0);
