@@ -9,6 +9,10 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub mod crc32c;
+mod fields;
+pub mod xfs;
+
 /// A device, a partition or an image, read at byte offsets.
 pub trait Blocks {
     /// Size in bytes.
