@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod crc32c;
 mod fields;
+pub mod luks;
 pub mod xfs;
 
 /// A device, a partition or an image, read at byte offsets.
