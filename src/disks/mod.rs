@@ -9,6 +9,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub mod btrfs;
 pub mod crc32c;
 mod fields;
 pub mod luks;
