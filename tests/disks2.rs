@@ -5,6 +5,8 @@
 mod btrfs;
 #[path = "disks2/luks.rs"]
 mod luks;
+#[path = "disks2/md.rs"]
+mod md;
 #[path = "disks2/rig.rs"]
 mod rig;
 mod support;

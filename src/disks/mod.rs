@@ -13,6 +13,7 @@ pub mod btrfs;
 pub mod crc32c;
 mod fields;
 pub mod luks;
+pub mod md;
 pub mod xfs;
 
 /// A device, a partition or an image, read at byte offsets.
