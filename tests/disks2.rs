@@ -3,6 +3,8 @@
 
 #[path = "disks2/btrfs.rs"]
 mod btrfs;
+#[path = "disks2/f2fs.rs"]
+mod f2fs;
 #[path = "disks2/luks.rs"]
 mod luks;
 #[path = "disks2/md.rs"]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod btrfs;
 pub mod crc32c;
+pub mod f2fs;
 mod fields;
 pub mod luks;
 pub mod md;
