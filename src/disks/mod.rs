@@ -9,6 +9,14 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+pub mod btrfs;
+pub mod crc32c;
+pub mod f2fs;
+mod fields;
+pub mod luks;
+pub mod md;
+pub mod xfs;
+
 /// A device, a partition or an image, read at byte offsets.
 pub trait Blocks {
     /// Size in bytes.
