@@ -4,6 +4,10 @@
 //! A format reads through [`Blocks`] and answers with a [`Patch`]: batches of writes in the one order that leaves a
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
+pub mod crc;
+pub mod gpt;
+pub mod sector;
+
 use std::fmt;
 use std::io;
 

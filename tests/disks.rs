@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Ids on disk: the vendor's tools make the image and judge the change, and a cut after every write.
+
+mod support;
+
+#[path = "disks/gpt.rs"]
+mod gpt;
+#[path = "disks/rig.rs"]
+mod rig;
