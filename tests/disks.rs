@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "disks/ext.rs"]
+mod ext;
 #[path = "disks/gpt.rs"]
 mod gpt;
 #[path = "disks/rig.rs"]

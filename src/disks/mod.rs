@@ -5,6 +5,7 @@
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
 pub mod crc;
+pub mod ext;
 pub mod gpt;
 pub mod sector;
 
