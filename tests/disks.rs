@@ -9,3 +9,5 @@ mod ext;
 mod gpt;
 #[path = "disks/rig.rs"]
 mod rig;
+#[path = "disks/swap.rs"]
+mod swap;

@@ -8,6 +8,7 @@ pub mod crc;
 pub mod ext;
 pub mod gpt;
 pub mod sector;
+pub mod swap;
 
 use std::fmt;
 use std::io;
