@@ -5,6 +5,8 @@ mod support;
 
 #[path = "disks/ext.rs"]
 mod ext;
+#[path = "disks/fat.rs"]
+mod fat;
 #[path = "disks/gpt.rs"]
 mod gpt;
 #[path = "disks/rig.rs"]

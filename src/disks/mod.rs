@@ -6,6 +6,7 @@
 
 pub mod crc;
 pub mod ext;
+pub mod fat;
 pub mod gpt;
 pub mod sector;
 pub mod swap;
