@@ -9,6 +9,8 @@ mod ext;
 mod fat;
 #[path = "disks/gpt.rs"]
 mod gpt;
+#[path = "disks/mbr.rs"]
+mod mbr;
 #[path = "disks/rig.rs"]
 mod rig;
 #[path = "disks/swap.rs"]

@@ -8,6 +8,7 @@ pub mod crc;
 pub mod ext;
 pub mod fat;
 pub mod gpt;
+pub mod mbr;
 pub mod sector;
 pub mod swap;
 
