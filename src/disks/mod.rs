@@ -4,6 +4,14 @@
 //! A format reads through [`Blocks`] and answers with a [`Patch`]: batches of writes in the one order that leaves a
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
+pub mod crc;
+pub mod ext;
+pub mod fat;
+pub mod gpt;
+pub mod mbr;
+pub mod sector;
+pub mod swap;
+
 use std::fmt;
 use std::io;
 
