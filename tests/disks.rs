@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "disks/exfat.rs"]
+mod exfat;
 #[path = "disks/ext.rs"]
 mod ext;
 #[path = "disks/fat.rs"]

@@ -5,6 +5,7 @@
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
 pub mod crc;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod gpt;
