@@ -13,6 +13,8 @@ mod fat;
 mod gpt;
 #[path = "disks/mbr.rs"]
 mod mbr;
+#[path = "disks/ntfs.rs"]
+mod ntfs;
 #[path = "disks/rig.rs"]
 mod rig;
 #[path = "disks/swap.rs"]

@@ -10,6 +10,7 @@ pub mod ext;
 pub mod fat;
 pub mod gpt;
 pub mod mbr;
+pub mod ntfs;
 pub mod sector;
 pub mod swap;
 
