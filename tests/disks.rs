@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "disks/exfat.rs"]
+mod exfat;
 #[path = "disks/ext.rs"]
 mod ext;
 #[path = "disks/fat.rs"]
@@ -11,6 +13,8 @@ mod fat;
 mod gpt;
 #[path = "disks/mbr.rs"]
 mod mbr;
+#[path = "disks/ntfs.rs"]
+mod ntfs;
 #[path = "disks/rig.rs"]
 mod rig;
 #[path = "disks/swap.rs"]

@@ -5,10 +5,12 @@
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
 pub mod crc;
+pub mod exfat;
 pub mod ext;
 pub mod fat;
 pub mod gpt;
 pub mod mbr;
+pub mod ntfs;
 pub mod sector;
 pub mod swap;
 

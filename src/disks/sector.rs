@@ -94,3 +94,29 @@ impl Patch {
         self.batches.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_sectors_that_differ_are_written() {
+        let before = vec![0; 2048];
+        let mut after = before.clone();
+        put(&mut after, 512, &[1]);
+        put(&mut after, 2047, &[1]);
+        put(&mut after, 2048, &[1]);
+        let writes = changed(4096, &before, &after, SECTOR);
+        assert_eq!(writes.iter().map(|write| write.offset).collect::<Vec<_>>(), [4608, 5632]);
+        assert!(writes.iter().all(|write| write.before.len() == 512 && write.after.len() == 512));
+    }
+
+    #[test]
+    fn beyond_the_end_there_is_nothing() {
+        assert_eq!(le32(&[1, 2, 3], 0), 0);
+        assert_eq!(le16(&[1, 2, 3], usize::MAX), 0);
+        assert_eq!(read_within(&[0u8; 16][..], u64::MAX, 16).unwrap(), None);
+        assert_eq!(text(b"A LABEL   \0x"), Some("A LABEL".into()));
+        assert_eq!(text(b"\0x"), None);
+    }
+}

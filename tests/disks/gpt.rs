@@ -162,6 +162,17 @@ fn a_disk_of_4096_byte_sectors_is_written_in_its_sectors() {
 }
 
 #[test]
+fn a_disk_that_has_grown_keeps_its_backup_where_it_is() {
+    if !rig::have("gpt grown", &["sgdisk", "partx"]) {
+        return;
+    }
+    // As a cloud image on a larger disk, before anything moved its backup table to the end.
+    let mut old = disk(&[1, 14, 15]);
+    old.resize(12 << 20, 0);
+    every_cut("gpt, grown disk", &old, &targets(&[1, 14, 15]));
+}
+
+#[test]
 fn another_machine_goes_on_from_a_change_that_was_cut() {
     if !rig::have("gpt again", &["sgdisk"]) {
         return;
