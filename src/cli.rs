@@ -26,8 +26,11 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Options {
     /// Work on the guest below this directory instead of the running system
-    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub root: PathBuf,
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated
+    #[arg(long, global = true, value_name = "FILE")]
+    pub image: Vec<PathBuf>,
     /// Read this policy instead of the files under /etc/reseal
     #[arg(long, global = true, value_name = "FILE")]
     pub policy: Option<PathBuf>,

@@ -69,8 +69,8 @@ impl Run<'_> {
     /// Did it work? The plan is made again, and must be empty.
     fn verify(&self, past: &Past, record: &Record) -> Result<Vec<String>> {
         let past = Past { decided: record.renewals.clone(), ..past.clone() };
-        let again =
-            regenerators::plan(self.policy, self.guest, past, self.purpose, self.on_error).context("verifying")?;
+        let guest = self.guest.again()?;
+        let again = regenerators::plan(self.policy, &guest, past, self.purpose, self.on_error).context("verifying")?;
         // A change of the running system that failed is a finding already, and no file is left over.
         let left = again.steps.iter().filter(|step| !matches!(step.change, Change::Live(_)));
         Ok(left.map(|step| show::title(&step.change)).collect())

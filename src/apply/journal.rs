@@ -20,6 +20,13 @@ pub fn save(guest: &Guest, record: &Record) -> Result<()> {
     Writer::new(&guest.root).put(JOURNAL, &record.to_bytes()?, private(guest, 0o600)?)
 }
 
+/// Keeps the sectors that are about to be written over; they go with the journal, when the run is verified.
+pub fn keep_sectors(guest: &Guest, sectors: &str) -> Result<()> {
+    let number = guest.root.list(JOURNAL_DIR)?.len();
+    let path = format!("{JOURNAL_DIR}/sectors-{number}");
+    Writer::new(&guest.root).put(&path, sectors.as_bytes(), private(guest, 0o600)?)
+}
+
 /// Leaves what proves the run, then removes the journal.
 pub fn finish(guest: &Guest, record: &Record) -> Result<()> {
     let writer = Writer::new(&guest.root);

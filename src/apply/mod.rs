@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The only code that changes a guest: it works through a plan and takes no decisions.
 
+mod device;
 mod entropy;
 mod journal;
 mod live;

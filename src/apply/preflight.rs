@@ -9,6 +9,7 @@ use nix::sys::stat::fstat;
 use nix::sys::statvfs::{FsFlags, Statvfs, fstatvfs};
 use nix::unistd::{AccessFlags, faccessat};
 
+use super::device;
 use super::step::is_done;
 use crate::guest::Guest;
 use crate::plan::show::title;
@@ -51,6 +52,9 @@ pub fn unchanged(guest: &Guest, plan: &Plan, change: &Change) -> Result<()> {
         Change::Move { from, .. } | Change::Copy { from, .. } => {
             return if guest.root.stat(from)?.is_some() { Ok(()) } else { bail!("/{from} is gone") };
         }
+        Change::SetId { device, offset, size, format, before, after } => {
+            return device::unchanged(device, (*offset, *size), *format, [before, after]);
+        }
         Change::Publish { .. } | Change::Live(_) => return Ok(()),
     };
     // What an earlier step brings here cannot be seen yet.
@@ -81,7 +85,7 @@ fn writes<'c>(guest: &Guest, change: &'c Change) -> Result<Vec<(&'c str, u64)>> 
         Change::Link { path, .. } | Change::Remove { path, .. } => vec![(path, 0)],
         Change::Move { from, to } => vec![(from, 0), (to, 0)],
         Change::Copy { from, to } => vec![(to, size(guest, from)?)],
-        Change::Live(_) => vec![],
+        Change::SetId { .. } | Change::Live(_) => vec![],
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::device;
 use super::journal;
 use super::live;
 use super::preflight::unchanged;
@@ -49,6 +50,9 @@ impl<'a> Executor<'a> {
             Change::Link { path, target, .. } => writer.link(path, target),
             Change::Keygen { path, key, meta, .. } => self.keygen(plan, path, key, *meta),
             Change::Publish { path, meta, .. } => writer.put(path, &published(self.guest, change)?, *meta),
+            Change::SetId { device, offset, size, format, after, .. } => {
+                device::set(self.guest, device, (*offset, *size), *format, after)
+            }
             Change::Live(change) => live::carry_out(change, self.guest),
         }
     }
@@ -121,6 +125,9 @@ pub fn is_done(guest: &Guest, record: Option<&Record>, change: &Change) -> Resul
         Change::Publish { path, keys, .. } => {
             let all = keys.iter().all(|key| exists(&format!("{key}.pub")).unwrap_or(false));
             all && root.read(path)? == Some(published(guest, change)?)
+        }
+        Change::SetId { device, offset, size, format, after, .. } => {
+            device::holds(device, (*offset, *size), *format, after)?
         }
         Change::Live(change) => live::is_done(change)?,
     })

@@ -70,6 +70,8 @@ pub enum Format {
     Words,
     /// `key = value` lines; a line that starts with a blank goes on with the value, postconf(5).
     Keys,
+    /// `UUID=`, `PARTUUID=` and `/dev/disk/by-*`, wherever they stand, fstab(5).
+    DeviceTags,
     /// Kernel command line words `key=value`, wherever they stand.
     KernelCommandLine,
 }
@@ -189,7 +191,11 @@ mod tests {
             );
         }
         for entry in &all.references {
-            assert_eq!(entry.fields.is_empty(), matches!(entry.format, Format::Hosts | Format::Words), "{entry:?}");
+            assert_eq!(
+                entry.fields.is_empty(),
+                matches!(entry.format, Format::Hosts | Format::Words | Format::DeviceTags),
+                "{entry:?}"
+            );
         }
     }
 

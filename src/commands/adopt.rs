@@ -3,15 +3,14 @@
 
 use anyhow::Result;
 
-use super::{Exit, Usage, print};
+use super::{Exit, Usage, open, print};
 use crate::apply;
 use crate::cli::Options;
-use crate::guest::Guest;
 use crate::stamp::{JOURNAL, SEALED, STAMP};
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     if !guest.running {
         return Err(Usage("only the running machine can be adopted".to_owned()).into());
     }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Exit, Usage, ask, check_is_guest, is_human, policy, print, print_json, say, style};
+use super::{
+    Exit, Usage, ask, check_is_guest, check_is_no_boot_disk, is_human, open, policy, print, print_json, say, style,
+};
 use crate::apply;
 use crate::cli::{Apply, Options};
 use crate::guest::Guest;
@@ -20,7 +22,7 @@ use crate::stamp::{Memory, Record, STAMP, STAMP_COPY};
 
 /// Runs the command.
 pub fn run(options: &Options, apply: &Apply) -> Result<Exit> {
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     match apply.stage {
         Some(stage) if !options.dry_run => at_boot(options, &guest, stage),
         _ => by_hand(options, apply, &guest),
@@ -40,6 +42,7 @@ fn by_hand(options: &Options, apply: &Apply, guest: &Guest) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     check_is_guest(guest)?;
+    check_is_no_boot_disk(guest, apply.force)?;
     if let Some(exit) = refuse(options, apply, guest, &policy, &memory)? {
         return Ok(exit);
     }

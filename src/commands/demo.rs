@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
 use super::apply::carry_out;
 use super::inspect::{Identity, identities};
+use super::scratch::Scratch;
 use super::{Exit, is_human, policy, print, print_json};
 use crate::apply;
 use crate::cli::Options;
 use crate::guest::Guest;
+use crate::guest::disks::Disk;
 use crate::keys;
 use crate::plan::draft::Purpose;
 use crate::plan::key::{KeySpec, PgpAlgorithm, SshAlgorithm};
@@ -37,10 +40,14 @@ struct Row {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let work = Scratch::new()?;
+    let work = Scratch::new("demo")?;
     let template = work.0.join("template");
     make_template(&template).context("making the template guest")?;
     let copies = ["copy-1", "copy-2"].map(|name| work.0.join(name));
+    let has_disk = make_disk(&template).context("making the template's disk")?;
+    if !has_disk {
+        eprintln!("reseal: mke2fs(8) is not installed, so the guests have no disk image");
+    }
     for copy in &copies {
         copy_tree(&template, copy).context("copying the template guest")?;
         reset(options, copy)?;
@@ -54,28 +61,6 @@ pub fn run(options: &Options) -> Result<Exit> {
         print_json(&serde_json::json!({ "version": 1, "identities": rows, "shared": shared }))?;
     }
     Ok(if shared == 0 { Exit::Done } else { Exit::Leftovers })
-}
-
-/// A directory that goes when the demo ends, however it ends.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Scratch> {
-        let name = format!("reseal-demo-{}", Seed::random(b"demo")?.letters("directory", 10));
-        let path = std::env::temp_dir().join(name);
-        // Fails when it exists, so that nothing of another's is used or removed.
-        fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("reseal: {} is left behind: {error}", self.0.display());
-        }
-    }
 }
 
 /// A guest as a Debian installation leaves it, with real keys.
@@ -139,6 +124,37 @@ fn make_template(root: &Path) -> Result<()> {
 /// The OpenPGP key that the template signs a repository of its own with.
 const SIGNING_KEY: &str = "etc/repository/signing-key.asc";
 
+/// A disk image with an ext4 file system, and an fstab that quotes its UUID, where the tool is there.
+fn make_disk(root: &Path) -> Result<bool> {
+    let Some(mke2fs) =
+        ["/usr/sbin/mke2fs", "/sbin/mke2fs", "/usr/bin/mke2fs"].iter().find(|path| Path::new(path).exists())
+    else {
+        return Ok(false);
+    };
+    let path = root.join(DISK);
+    fs::File::create(&path)?.set_len(8 << 20)?;
+    let made =
+        Command::new(mke2fs).args(["-q", "-t", "ext4"]).arg(&path).env("LC_ALL", "C").stdout(Stdio::null()).status()?;
+    ensure!(made.success(), "mke2fs: {made}");
+    let disk = Disk::read(&path)?;
+    let ids = disk.parts.iter().flat_map(|part| &part.found).flat_map(|found| &found.ids);
+    let lines: String = ids.map(|id| format!("UUID={} /srv ext4 defaults 0 2\n", id.value)).collect();
+    put(root, "etc/fstab", 0o644, lines.as_bytes())?;
+    Ok(true)
+}
+
+/// The guest's disk, beside its files.
+const DISK: &str = "disk.raw";
+
+/// The guest with its disk.
+fn open_guest(root: &Path) -> Result<Guest> {
+    let mut guest = Guest::open(root)?;
+    if root.join(DISK).exists() {
+        guest.disks.push(Disk::read(&root.join(DISK))?);
+    }
+    Ok(guest)
+}
+
 fn put(root: &Path, path: &str, mode: u32, content: &[u8]) -> Result<()> {
     let path = root.join(path);
     fs::create_dir_all(path.parent().context("a path without a parent")?)?;
@@ -163,7 +179,7 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn reset(options: &Options, root: &Path) -> Result<()> {
-    let guest = Guest::open(root)?;
+    let guest = open_guest(root)?;
     let mut policy = policy(options, &guest)?;
     if options.policy.is_none() {
         policy.overlay(&format!("[[pgp-keys.store]]\npath = \"/{SIGNING_KEY}\"\naction = \"renew\"\n"))?;
@@ -180,7 +196,7 @@ fn reset(options: &Options, root: &Path) -> Result<()> {
 
 fn compare(template: &Path, copies: &[PathBuf; 2]) -> Result<Vec<Row>> {
     let values = |root: &Path| -> Result<BTreeMap<(Kind, String), String>> {
-        let guest = Guest::open(root)?;
+        let guest = open_guest(root)?;
         let (mut found, _) = identities(&guest)?;
         let keys = keys::pgp::read(&guest.root.read(SIGNING_KEY)?.unwrap_or_default())?;
         found.extend(keys.into_iter().map(|key| Identity {
@@ -188,7 +204,9 @@ fn compare(template: &Path, copies: &[PathBuf; 2]) -> Result<Vec<Row>> {
             subject: format!("/{SIGNING_KEY}"),
             value: key.fingerprint,
         }));
-        Ok(found.into_iter().map(|id| ((id.kind, id.subject), id.value)).collect())
+        // A disk is named by its path, in each guest another.
+        let home = root.to_string_lossy();
+        Ok(found.into_iter().map(|id| ((id.kind, id.subject.replace(&*home, "")), id.value)).collect())
     };
     let copies = [values(&copies[0])?, values(&copies[1])?];
     let row = |((kind, subject), template): ((Kind, String), String)| {

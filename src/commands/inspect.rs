@@ -4,9 +4,10 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, print, print_json, style};
+use super::{Exit, is_human, open, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::Guest;
+use crate::guest::disks::Disk;
 use crate::guest::machine::Machine;
 use crate::keys::ssh;
 use crate::plan::draft::{Past, Purpose};
@@ -32,6 +33,7 @@ pub struct Identity {
 struct Inventory<'a> {
     version: u32,
     machine: &'a Machine,
+    disks: &'a [Disk],
     identities: Vec<Identity>,
     findings: Vec<Finding>,
 }
@@ -50,10 +52,10 @@ pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     let (identities, findings) = identities(&guest)?;
     if !is_human(options) {
-        print_json(&Inventory { version: 1, machine: &guest.machine, identities, findings })?;
+        print_json(&Inventory { version: 1, machine: &guest.machine, disks: &guest.disks, identities, findings })?;
         return Ok(Exit::Done);
     }
     let mut text = format!("{}\n", guest.machine.describe());

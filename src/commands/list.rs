@@ -4,10 +4,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, policy, print, print_json};
+use super::{Exit, is_human, open, policy, print, print_json};
 use crate::catalogue::{Action, Catalogue, Weight};
 use crate::cli::Options;
-use crate::guest::Guest;
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::show;
@@ -36,7 +35,7 @@ struct ListedResidue<'a> {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     let policy = policy(options, &guest)?;
     let past = Past::none(Seed::random(b"")?);
     let plan = regenerators::plan(&policy, &guest, past.clone(), Purpose::Reset, OnError::GoOn)?;

@@ -7,10 +7,12 @@ mod demo;
 mod inspect;
 mod list;
 mod policy;
+mod scratch;
 mod seal;
 mod status;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
@@ -20,9 +22,11 @@ use serde::Serialize;
 use crate::apply::Failure;
 use crate::cli::{Cli, Command, Format, Options};
 use crate::guest::Guest;
+use crate::guest::disks::Disk;
 use crate::plan::show::Style;
 use crate::policy::{Policy, PolicyError};
 use crate::regenerators;
+use scratch::Scratch;
 
 /// How a command ended; the number is the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +90,58 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
     }
 }
 
+/// The guest that the options name, and where there is only an image an empty tree to keep the run's records in.
+struct Opened {
+    guest: Guest,
+    _scratch: Option<Scratch>,
+}
+
+impl std::ops::Deref for Opened {
+    type Target = Guest;
+
+    fn deref(&self) -> &Guest {
+        &self.guest
+    }
+}
+
+fn open(options: &Options) -> Result<Opened> {
+    let scratch = match (&options.root, &options.image[..]) {
+        (None, [_, ..]) => {
+            let scratch = Scratch::new("image")?;
+            std::fs::create_dir(scratch.0.join("etc"))?;
+            Some(scratch)
+        }
+        _ => None,
+    };
+    let root = scratch.as_ref().map(|scratch| scratch.0.as_path()).or(options.root.as_deref());
+    let mut guest = Guest::open(root.unwrap_or(Path::new("/")))?;
+    for image in &options.image {
+        guest.disks.push(Disk::read(image)?);
+    }
+    Ok(Opened { guest, _scratch: scratch })
+}
+
 /// The policy that the options ask for.
 fn policy(options: &Options, guest: &Guest) -> Result<Policy> {
     let mut policy = Policy::load(&guest.root, options.policy.as_deref(), &options.set)?;
     policy.select(&options.only, &options.skip)?;
+    if options.root.is_none() && !options.image.is_empty() {
+        // Beside an image alone there is no guest whose files could be renewed.
+        policy.run.skip.extend(regenerators::OF_FILES.map(str::to_owned));
+    }
     regenerators::check_residue(&policy, guest)?;
     Ok(policy)
+}
+
+/// Nothing can rewrite yet what a boot loader on an image quotes.
+fn check_is_no_boot_disk(guest: &Guest, force: bool) -> Result<()> {
+    match guest.disks.iter().find(|disk| disk.boots) {
+        Some(disk) if !force => bail!(
+            "{} boots a machine, and its boot loader's quotes of the ids would not follow; `apply --force` goes ahead",
+            disk.path
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A directory that is to be changed must be a guest's root: an empty mount point is not.

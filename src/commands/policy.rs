@@ -3,9 +3,8 @@
 
 use anyhow::Result;
 
-use super::{Exit, is_human, policy, print, print_json};
+use super::{Exit, is_human, open, policy, print, print_json};
 use crate::cli::{Options, PolicyCommand};
-use crate::guest::Guest;
 use crate::policy::Policy;
 
 /// Runs the command.
@@ -14,7 +13,7 @@ pub fn run(options: &Options, command: PolicyCommand) -> Result<Exit> {
         print(&Policy::shipped())?;
         return Ok(Exit::Done);
     }
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     let policy = policy(options, &guest)?;
     match command {
         PolicyCommand::Show if is_human(options) => print(&policy.show()?)?,

@@ -4,10 +4,9 @@
 use anyhow::Result;
 
 use super::apply::carry_out;
-use super::{Exit, ask, check_is_guest, is_human, policy, print, print_json, style};
+use super::{Exit, ask, check_is_guest, is_human, open, policy, print, print_json, style};
 use crate::apply;
 use crate::cli::{Consent, Options};
-use crate::guest::Guest;
 use crate::plan::draft::Purpose;
 use crate::plan::show;
 use crate::regenerators::{self, OnError};
@@ -16,7 +15,7 @@ use crate::stamp::Memory;
 
 /// Runs the command.
 pub fn run(options: &Options, consent: &Consent) -> Result<Exit> {
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     check_is_guest(&guest)?;
     let policy = policy(options, &guest)?;
     let _lock = if options.dry_run { None } else { Some(apply::lock(&guest)?) };

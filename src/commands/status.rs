@@ -4,9 +4,8 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, print, print_json, style};
+use super::{Exit, is_human, open, print, print_json, style};
 use crate::cli::Options;
-use crate::guest::Guest;
 use crate::guest::machine::Likeness;
 use crate::plan::{Finding, show};
 use crate::regenerators::UNIT_LINK;
@@ -43,7 +42,7 @@ struct Status {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = Guest::open(&options.root)?;
+    let guest = open(options)?;
     let memory = Memory::read(&guest)?;
     let (state, record) = match &memory {
         Memory { journal: Some(record), .. } => (State::Unfinished, Some(record)),

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::fields::{array, le16, le64, patch, put, text, uuid, write};
-use super::{Blocks, Format, Found, Id, Patch, SectorWrite, Trouble, crc32c, read};
+use super::{Blocks, Format, Found, Id, Patch, SectorWrite, Trouble, crc, read};
 
 /// The superblock and its copies (`btrfs_sb_offset`); a write of one is as whole as the kernel's own.
 const COPIES: [u64; 3] = [64 << 10, 64 << 20, 256 << 30];
@@ -242,7 +242,7 @@ fn checksum(superblock: &[u8]) -> Result<[u8; CHECKSUM], Trouble> {
     let rest = superblock.get(CHECKSUM..).unwrap_or_default();
     let mut sum = [0; CHECKSUM];
     match le16(superblock, 0xc4) {
-        0 => put(&mut sum, 0, &(!crc32c::raw(!0, rest)).to_le_bytes()),
+        0 => put(&mut sum, 0, &(!crc::crc32c_raw(!0, rest)).to_le_bytes()),
         1 => put(&mut sum, 0, &xxhash_rust::xxh64::xxh64(rest, 0).to_le_bytes()),
         2 => put(&mut sum, 0, &Sha256::digest(rest)),
         3 => put(&mut sum, 0, &<Blake2b<U32> as blake2::Digest>::digest(rest)),

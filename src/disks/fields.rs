@@ -8,10 +8,7 @@ use uuid::Uuid;
 
 use super::{Patch, SectorWrite};
 
-/// `N` bytes at `at`.
-pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
-}
+pub(super) use super::sector::{bytes as array, le16, le32, le64, put};
 
 pub(super) fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes(array(bytes, at))
@@ -25,18 +22,6 @@ pub(super) fn be64(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(array(bytes, at))
 }
 
-pub(super) fn le16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(array(bytes, at))
-}
-
-pub(super) fn le32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(array(bytes, at))
-}
-
-pub(super) fn le64(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(array(bytes, at))
-}
-
 pub(super) fn uuid(bytes: &[u8], at: usize) -> Uuid {
     Uuid::from_bytes(array(bytes, at))
 }
@@ -47,13 +32,6 @@ pub(super) fn text(bytes: &[u8], at: usize, length: usize) -> String {
     let field = field.get(..length).unwrap_or(field);
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     String::from_utf8_lossy(&field[..end]).into_owned()
-}
-
-/// Puts `value` at `at`.
-pub(super) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(field) = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..value.len())) {
-        field.copy_from_slice(value);
-    }
 }
 
 /// The sectors of `before` at `offset` that are to become those of `after`.

@@ -4,28 +4,32 @@
 //! A format reads through [`Blocks`] and answers with a [`Patch`]: batches of writes in the one order that leaves a
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
+mod any;
+pub mod btrfs;
 pub mod crc;
+pub mod device;
 pub mod exfat;
 pub mod ext;
+pub mod f2fs;
 pub mod fat;
+mod fields;
 pub mod gpt;
+pub mod layout;
+pub mod luks;
+pub mod lvm;
 pub mod mbr;
+pub mod md;
 pub mod ntfs;
 pub mod sector;
 pub mod swap;
+pub mod xfs;
 
 use std::fmt;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-pub mod btrfs;
-pub mod crc32c;
-pub mod f2fs;
-mod fields;
-pub mod luks;
-pub mod md;
-pub mod xfs;
+pub use any::{plan, probe};
 
 /// A device, a partition or an image, read at byte offsets.
 pub trait Blocks {
@@ -95,8 +99,30 @@ pub enum Format {
     Mbr,
 }
 
+impl Format {
+    /// As policy and plan name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Ext => "ext",
+            Format::Xfs => "xfs",
+            Format::Btrfs => "btrfs",
+            Format::Swap => "swap",
+            Format::Fat => "fat",
+            Format::Exfat => "exfat",
+            Format::Ntfs => "ntfs",
+            Format::F2fs => "f2fs",
+            Format::Luks => "luks",
+            Format::Lvm => "lvm",
+            Format::Md => "md",
+            Format::Gpt => "gpt",
+            Format::Mbr => "mbr",
+        }
+    }
+}
+
 /// One id that a device holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Id {
     /// Which one: `uuid`, `serial`, `disk-guid`, `partition-1`, ...
     pub name: String,
@@ -124,7 +150,7 @@ pub struct Found {
 pub struct SectorWrite {
     /// Byte offset on the device.
     pub offset: u64,
-    /// What stands there now.
+    /// What stands there when its turn comes: as read, or as an earlier batch of the patch left it.
     pub before: Vec<u8>,
     /// What shall stand there, of the same length.
     pub after: Vec<u8>,

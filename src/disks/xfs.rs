@@ -11,7 +11,7 @@ mod log;
 use uuid::Uuid;
 
 use super::fields::{array, be16, be32, be64, patch, put, text, uuid, write};
-use super::{Blocks, Format, Found, Id, Patch, SectorWrite, Trouble, crc32c, read};
+use super::{Blocks, Format, Found, Id, Patch, SectorWrite, Trouble, crc, read};
 
 const MAGIC: &[u8; 4] = b"XFSB";
 const UUID: usize = 32;
@@ -262,8 +262,8 @@ impl Superblock {
 /// The checksum over the sector with its own field as zeros (`xfs_start_cksum_update`).
 fn checksum(sector: &[u8]) -> [u8; 4] {
     let (head, rest) = sector.split_at(CRC.min(sector.len()));
-    let register = crc32c::raw(crc32c::raw(!0, head), &[0; 4]);
-    (!crc32c::raw(register, rest.get(4..).unwrap_or_default())).to_le_bytes()
+    let register = crc::crc32c_raw(crc::crc32c_raw(!0, head), &[0; 4]);
+    (!crc::crc32c_raw(register, rest.get(4..).unwrap_or_default())).to_le_bytes()
 }
 
 fn damaged(what: &str) -> Trouble {

@@ -3,6 +3,7 @@
 
 pub mod absolute_path;
 pub mod assignments;
+pub mod device_tags;
 pub mod hosts;
 pub mod keys;
 pub mod name_template;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The guest: its file tree, and the facts about it that are gathered once.
 
+pub mod disks;
 pub mod machine;
 
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::root::{Root, trim};
+use disks::Disk;
 use machine::Machine;
 
 /// The system being reset.
@@ -18,6 +20,8 @@ pub struct Guest {
     pub root: Root,
     /// Where it runs.
     pub machine: Machine,
+    /// Its disk images.
+    pub disks: Vec<Disk>,
     /// Is it the system that this program runs on?
     pub running: bool,
     /// Is systemd its PID 1? sd_booted(3) looks at the same directory.
@@ -34,7 +38,17 @@ impl Guest {
         let running = root.is_running_system();
         let machine = if running { Machine::of_running_system() } else { Machine::offline() };
         let systemd = running && root.stat("run/systemd/system").is_ok_and(|found| found.is_some());
-        Ok(Guest { root, machine, running, systemd })
+        Ok(Guest { root, machine, disks: Vec::new(), running, systemd })
+    }
+
+    /// The same guest with its disks read anew: what stood on them was gathered before a run.
+    ///
+    /// # Errors
+    /// When its tree or a disk cannot be opened.
+    pub fn again(&self) -> Result<Guest> {
+        let disks = self.disks.iter().map(|disk| Disk::read(Path::new(&disk.path))).collect::<Result<_>>()?;
+        let root = Root::open(self.root.path())?;
+        Ok(Guest { root, machine: self.machine.clone(), disks, running: self.running, systemd: self.systemd })
     }
 
     /// Root-relative paths that are mount points in the running system right now; none for a tree that does not run.

@@ -11,6 +11,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::disks::{Format, Id};
 use crate::root::{self, Meta};
 
 use derive::{Seed, hex};
@@ -31,6 +32,16 @@ pub enum Kind {
     SshHostKey,
     /// An OpenPGP certificate with a secret key; its value is the fingerprint.
     PgpKey,
+    /// A file system, by the UUID or serial number that blkid(8) shows.
+    FsUuid,
+    /// Swap space.
+    SwapUuid,
+    /// A LUKS container.
+    LuksUuid,
+    /// A partition table: its disk GUID, or the signature of an MBR.
+    DiskId,
+    /// A partition, by the id that blkid(8) shows as `PARTUUID`.
+    PartitionId,
     /// Something a clone must not keep; its value is a digest.
     Residue,
 }
@@ -155,6 +166,8 @@ pub enum Change {
     Link { path: String, before: State, target: String },
     /// Makes a key; the secret is born in the executor.
     Keygen { path: String, key: KeySpec, before: State, meta: Meta },
+    /// Gives what lies at `offset` of a device or image other ids: one verb for every on-disk format.
+    SetId { device: String, offset: u64, size: u64, format: Format, before: Vec<Id>, after: Vec<Id> },
     /// Writes the public halves of host keys where other machines can pick them up.
     Publish { path: String, format: PublicForm, keys: Vec<String>, name: String, meta: Meta },
     /// Changes the running system.

@@ -67,6 +67,10 @@ pub fn title(change: &Change) -> String {
         Change::Keygen { path, key: KeySpec::OpenPgp { algorithm, user_id, .. }, .. } => {
             format!("make the {} key of {} in /{path}", word(algorithm), printable(user_id))
         }
+        Change::SetId { device, offset, format, after, .. } => {
+            let ids: Vec<String> = after.iter().map(|id| format!("{} {}", id.name, id.value)).collect();
+            format!("give the {} at byte {offset} of {} the {}", word(format), printable(device), ids.join(", "))
+        }
         Change::Publish { path, keys, .. } => format!("write the public halves of {} keys to /{path}", keys.len()),
         Change::Live(Live::Hostname { before, after }) => {
             format!("set the running host name {} to {after}", printable(before))

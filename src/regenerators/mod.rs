@@ -3,6 +3,7 @@
 
 mod boot_entries;
 mod credential_secret;
+mod disk_ids;
 mod hostname;
 mod machine_id;
 mod pgp_keys;
@@ -84,8 +85,23 @@ pub const PIPELINE: &[Entry] = &[
     Entry::of::<credential_secret::CredentialSecret>(),
     Entry::of::<ssh_host_keys::SshHostKeys>(),
     Entry::of::<pgp_keys::PgpKeys>(),
+    Entry::of::<disk_ids::FsUuids>(),
+    Entry::of::<disk_ids::Swap>(),
+    Entry::of::<disk_ids::Luks>(),
+    Entry::of::<disk_ids::DiskIds>(),
     Entry::of::<residue::Residue>(),
     Entry::of::<references::References>(),
+];
+
+/// The regenerators that need a guest's files.
+pub const OF_FILES: [&str; 7] = [
+    machine_id::MachineId::ID,
+    hostname::Hostname::ID,
+    credential_secret::CredentialSecret::ID,
+    ssh_host_keys::SshHostKeys::ID,
+    pgp_keys::PgpKeys::ID,
+    residue::Residue::ID,
+    references::References::ID,
 ];
 
 /// What a boot resets when the policy cannot be read: see [`Policy::fallback`].

@@ -5,6 +5,7 @@ use anyhow::Result;
 
 use super::Regenerator;
 use crate::catalogue::{Catalogue, Format, Reference};
+use crate::formats::device_tags::{self, Tag};
 use crate::formats::{hosts, keys, words};
 use crate::plan::draft::{Draft, Purpose};
 use crate::plan::{Kind, Renewal, Severity};
@@ -93,6 +94,10 @@ fn replace(reference: &Reference, text: &str, kind: Kind, old: &str, new: &str) 
     };
     match reference.format {
         Format::Hosts => hosts::replace(text, old, new),
+        Format::DeviceTags => match kind {
+            Kind::PartitionId => device_tags::replace(text, Tag::PartUuid, old, new),
+            _ => device_tags::replace(text, Tag::Uuid, old, new),
+        },
         Format::Words => text.split_inclusive('\n').map(|line| whole_words(line, old, new)).collect(),
         Format::Keys => keys::edit(text, &reference.fields, word),
         Format::KernelCommandLine => {

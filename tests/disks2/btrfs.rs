@@ -176,7 +176,7 @@ fn what_is_not_plain_is_left_alone() {
         let mut superblock = marked.get(0x10000, 4096);
         let flags = u64::from_le_bytes(superblock[0x38..0x40].try_into().unwrap()) | flag;
         superblock[0x38..0x40].copy_from_slice(&flags.to_le_bytes());
-        let sum = !reseal::disks::crc32c::raw(!0, &superblock[32..]);
+        let sum = !reseal::disks::crc::crc32c_raw(!0, &superblock[32..]);
         superblock[..4].copy_from_slice(&sum.to_le_bytes());
         marked.put(0x10000, &superblock);
         assert!(matches!(plan(&marked, new), Err(Trouble::Refused(why)) if why.contains(word)));

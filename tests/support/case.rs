@@ -123,7 +123,7 @@ impl Case {
             "" => Machine::offline(),
             facts => serde_json::from_str(facts).unwrap(),
         };
-        Guest { root: Root::open(root).unwrap(), machine, running: false, systemd: false }
+        Guest { root: Root::open(root).unwrap(), machine, disks: Vec::new(), running: false, systemd: false }
     }
 
     /// What a run takes over, with the one seed of all cases where nothing gives another.

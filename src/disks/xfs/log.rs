@@ -8,7 +8,7 @@
 use uuid::Uuid;
 
 use crate::disks::fields::{array, be32, be64, le32, put, uuid};
-use crate::disks::{Blocks, Trouble, crc32c, read};
+use crate::disks::{Blocks, Trouble, crc, read};
 
 const BLOCK: u64 = 512;
 /// `XLOG_HEADER_MAGIC_NUM`.
@@ -118,13 +118,13 @@ impl Head {
     fn checksum(&self, header: &[u8], summed: usize) -> u32 {
         let mut header = array::<328>(header, 0);
         put(&mut header, CRC, &[0; 4]);
-        let register = crc32c::raw(!0, header.get(..summed).unwrap_or(&header));
+        let register = crc::crc32c_raw(!0, header.get(..summed).unwrap_or(&header));
         // `struct xlog_rec_ext_header`: 65 words.
         let register = self
             .extended
             .chunks(BLOCK as usize)
-            .fold(register, |sum, block| crc32c::raw(sum, block.get(..260).unwrap_or(block)));
-        !crc32c::raw(register, &self.payload)
+            .fold(register, |sum, block| crc::crc32c_raw(sum, block.get(..260).unwrap_or(block)));
+        !crc::crc32c_raw(register, &self.payload)
     }
 }
 

@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 
 use super::{Draft, Node, Op, Touch};
+use crate::disks::{Format, Id};
 use crate::plan::key::KeySpec;
 use crate::plan::{Change, Live, PublicForm, State};
 use crate::root::{self, Meta, trim};
@@ -93,6 +94,14 @@ impl Draft<'_> {
         self.ready(Change::Copy { from, to: to.clone() }, why);
         self.nodes.insert(to, Node::Opaque);
         Ok(())
+    }
+
+    /// Gives what lies on a device other ids.
+    pub fn set_id(&mut self, device: &str, place: (u64, u64), format: Format, ids: [Vec<Id>; 2], why: &str) {
+        let ([before, after], (offset, size)) = (ids, place);
+        if before != after {
+            self.ready(Change::SetId { device: device.to_owned(), offset, size, format, before, after }, why);
+        }
     }
 
     /// Changes the running system.

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A directory of the program's own, which goes when it is dropped.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::plan::derive::Seed;
+
+/// A directory that goes when its owner ends, however that ends.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    /// Makes one below the directory for temporary files, for nobody else to read.
+    pub fn new(name: &str) -> Result<Scratch> {
+        let name = format!("reseal-{name}-{}", Seed::random(name.as_bytes())?.letters("directory", 10));
+        let path = std::env::temp_dir().join(name);
+        // Fails when it exists, so that nothing of another's is used or removed.
+        fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("reseal: {} is left behind: {error}", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! All formats alike: what they are called, which of their ids are renewed, and who probes and plans them.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{Blocks, Format, Found, Id, Patch, Trouble};
+use super::{btrfs, exfat, ext, f2fs, fat, gpt, luks, lvm, mbr, md, ntfs, swap, xfs};
+use crate::plan::derive::Seed;
+
+impl Format {
+    /// Every format that is probed for.
+    pub const ALL: [Format; 13] = [
+        Format::Ext,
+        Format::Xfs,
+        Format::Btrfs,
+        Format::Swap,
+        Format::Fat,
+        Format::Exfat,
+        Format::Ntfs,
+        Format::F2fs,
+        Format::Luks,
+        Format::Lvm,
+        Format::Md,
+        Format::Gpt,
+        Format::Mbr,
+    ];
+
+    /// Is it a partition table?
+    pub fn is_table(self) -> bool {
+        matches!(self, Format::Gpt | Format::Mbr)
+    }
+
+    /// Is this id given anew? Others, as XFS's `meta-uuid`, are only shown.
+    pub fn renews(self, id: &Id) -> bool {
+        self == Format::Gpt || matches!(id.name.as_str(), "uuid" | "serial" | "disk-id")
+    }
+
+    /// A new value for an id, derived from the seed, as blkid(8) would write it.
+    pub fn fresh(self, seed: &Seed, token: &str) -> String {
+        let bytes = seed.derive(token);
+        let number =
+            |length: usize| bytes[..length].iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte)).max(1);
+        match self {
+            Format::Fat | Format::Exfat => format!("{:04X}-{:04X}", number(4) >> 16, number(4) & 0xffff),
+            Format::Ntfs => format!("{:016X}", number(8)),
+            Format::Mbr => format!("{:08x}", number(4)),
+            _ => seed.uuid(token).to_string(),
+        }
+    }
+}
+
+/// What of this format stands on the device.
+///
+/// # Errors
+/// When it cannot be read, or its signature is there and it is not sound.
+pub fn probe(blocks: &(impl Blocks + ?Sized), format: Format) -> Result<Option<Found>, Trouble> {
+    match format {
+        Format::Ext => ext::probe(blocks),
+        Format::Xfs => xfs::probe(blocks),
+        Format::Btrfs => btrfs::probe(blocks),
+        Format::Swap => swap::probe(blocks),
+        Format::Fat => fat::probe(blocks),
+        Format::Exfat => exfat::probe(blocks),
+        Format::Ntfs => ntfs::probe(blocks),
+        Format::Luks => luks::probe(blocks),
+        Format::Gpt => gpt::probe(blocks),
+        Format::Mbr => mbr::probe(blocks),
+        Format::F2fs => f2fs::probe(blocks),
+        Format::Lvm => lvm::probe(blocks),
+        Format::Md => md::probe(blocks),
+    }
+}
+
+/// The writes that give the device these ids.
+///
+/// # Errors
+/// [`Trouble`]; also for an id that the format does not have, or a value that it cannot take.
+pub fn plan(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Result<Patch, Trouble> {
+    let bad = || Trouble::Refused(format!("{} cannot take the ids {ids:?}", format.name()));
+    let only = || if let [id] = ids { Ok(id.value.as_str()) } else { Err(bad()) };
+    let uuid = |text: &str| Uuid::parse_str(text).map_err(|_| bad());
+    let number = |text: &str| u64::from_str_radix(&text.replace('-', ""), 16).map_err(|_| bad());
+    let short = |text: &str| u32::try_from(number(text)?).map_err(|_| bad());
+    match format {
+        // The one write that sets the UUID can switch the checksum seed on, so that no checksum has to be made anew.
+        Format::Ext => ext::plan(blocks, uuid(only()?)?, ext::Seed::MayEnable),
+        Format::Xfs => xfs::plan(blocks, uuid(only()?)?),
+        Format::Btrfs => btrfs::plan(blocks, uuid(only()?)?),
+        Format::Swap => swap::plan(blocks, uuid(only()?)?),
+        Format::Luks => luks::plan(blocks, uuid(only()?)?),
+        Format::Fat => fat::plan(blocks, short(only()?)?),
+        Format::Exfat => exfat::plan(blocks, short(only()?)?),
+        Format::Ntfs => ntfs::plan(blocks, number(only()?)?),
+        Format::Mbr => mbr::plan(blocks, short(only()?)?),
+        Format::Gpt => {
+            let (mut disk, mut partitions) = (None, BTreeMap::new());
+            for id in ids {
+                match id.name.strip_prefix("partition-").map(str::parse) {
+                    Some(Ok(place)) => {
+                        partitions.insert(place, uuid(&id.value)?);
+                    }
+                    _ => disk = Some(uuid(&id.value)?),
+                }
+            }
+            gpt::plan(blocks, disk.ok_or_else(bad)?, &partitions)
+        }
+        Format::F2fs => f2fs::plan(blocks, uuid(only()?)?),
+        // They are changed with all that belongs to them, or not at all.
+        Format::Lvm => {
+            Err(Trouble::Refused("the volumes of a group are changed together; `vgimportclone` does that".into()))
+        }
+        Format::Md => Err(Trouble::Refused(
+            "the members of an array are changed together; `mdadm --assemble --update=uuid` does that".into(),
+        )),
+    }
+}
