@@ -111,13 +111,17 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect status list policy demo adopt help"
+            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect status list policy demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -153,13 +157,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__adopt)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -195,7 +203,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__apply)
-            opts="-y -h --yes --force --renew --plan --stage --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-y -h --yes --force --renew --plan --stage --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -210,6 +218,10 @@ _reseal() {
                     return 0
                     ;;
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -245,13 +257,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__demo)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -469,13 +485,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__inspect)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -511,13 +531,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__list)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -553,13 +577,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help show check default help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help show check default help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -595,13 +623,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy__subcmd__check)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -637,13 +669,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy__subcmd__default)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -749,13 +785,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy__subcmd__show)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -791,13 +831,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__seal)
-            opts="-y -h --yes --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-y -h --yes --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -833,13 +877,17 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__status)
-            opts="-h --root --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

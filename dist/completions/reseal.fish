@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_reseal_global_optspecs
-    string join \n root= policy= set= only= skip= format= dry-run log-level= h/help V/version
+    string join \n root= image= policy= set= only= skip= format= dry-run log-level= h/help V/version
 end
 
 function __fish_reseal_needs_command
@@ -26,6 +26,7 @@ function __fish_reseal_using_subcommand
 end
 
 complete -c reseal -n "__fish_reseal_needs_command" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_needs_command" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_needs_command" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_needs_command" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_needs_command" -l only -d 'Run only these regenerators' -r
@@ -53,6 +54,7 @@ complete -c reseal -n "__fish_reseal_using_subcommand apply" -l stage -d 'Run as
 system\t'All files are there; before anything reads an identity'
 keys\t'What had to wait for the kernel\'s random pool'"
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l only -d 'Run only these regenerators' -r
@@ -69,6 +71,7 @@ complete -c reseal -n "__fish_reseal_using_subcommand apply" -l renew -d 'Give a
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l only -d 'Run only these regenerators' -r
@@ -83,6 +86,7 @@ complete -c reseal -n "__fish_reseal_using_subcommand seal" -s y -l yes -d 'Do n
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l only -d 'Run only these regenerators' -r
@@ -96,6 +100,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l only -d 'Run only these regenerators' -r
@@ -109,6 +114,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l only -d 'Run only these regenerators' -r
@@ -122,6 +128,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l only -d 'Run only these regenerators' -r
@@ -139,6 +146,7 @@ complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_see
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "default" -d 'Print the shipped policy: every setting, explained'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l only -d 'Run only these regenerators' -r
@@ -152,6 +160,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l only -d 'Run only these regenerators' -r
@@ -165,6 +174,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l only -d 'Run only these regenerators' -r
@@ -182,6 +192,7 @@ complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_su
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "default" -d 'Print the shipped policy: every setting, explained'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l only -d 'Run only these regenerators' -r
@@ -195,6 +206,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l only -d 'Run only these regenerators' -r
