@@ -14,6 +14,7 @@ pub mod crc32c;
 pub mod f2fs;
 mod fields;
 pub mod luks;
+pub mod lvm;
 pub mod md;
 pub mod xfs;
 

@@ -97,6 +97,27 @@ fn version_5_keeps_its_files_at_every_cut() {
     rig::report("XFS 5", count);
 }
 
+#[test]
+fn any_of_many_groups_may_be_left_behind() {
+    let test = "xfs::groups";
+    if !rig::have(test, &["mkfs.xfs", "xfs_repair", "unshare"]) || !rig::mounts(test, "xfs") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let images = [make(&directory, "groups", &["--unsupported", "-d", "agcount=18", "-l", "size=2048b"])];
+    mounted(&images[0], "xfs", "", FILL).unwrap();
+    let new = rig::fresh();
+    let count = rig::cut_everywhere(
+        &images,
+        |images| vec![plan(&images[0], new).unwrap()],
+        |images, cut| {
+            mounted(&images[0], "xfs", ",ro", "test -e a/b/sh").unwrap_or_else(|error| panic!("{cut:?}: {error}"));
+        },
+    );
+    silent(&images[0]);
+    rig::report("XFS 5 of 18 groups", count);
+}
+
 /// Version 4 mounts nowhere any more where these tests run; its checker still reads it.
 #[test]
 fn version_4_completes_from_every_cut() {
