@@ -132,13 +132,15 @@ impl Label {
     }
 
     fn of(size: u64, number: u64, sector: Vec<u8>) -> Result<Label, Trouble> {
-        let header = le32(&sector, 20) as usize;
+        // `pv_header` lies behind the label's own 32 bytes, in the same sector.
+        let header = usize::try_from(le32(&sector, 20)).ok().filter(|header| (32..SECTOR).contains(header));
+        let header = header.ok_or_else(|| damaged("its label points out of its sector"))?;
         if le64(&sector, 8) != number || le32(&sector, 16) != crc(sector.get(20..).unwrap_or_default()) {
             return Err(damaged("its label has a wrong checksum, or is not at its place"));
         }
         // Behind the id and the device's size: pairs of start and size, ended by a pair of zeros; first of data areas,
         // then of metadata areas.
-        let mut at = header.saturating_add(40);
+        let mut at = header + 40;
         let mut list = || {
             let mut pairs = Vec::new();
             let begins = at;
@@ -156,7 +158,7 @@ impl Label {
         let Some((data, (areas, listed))) = lists else { return Err(damaged("its label has no end")) };
         let id = sector.get(header..header + 32).map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
         let fits = listed.iter().all(|(start, length)| start.checked_add(*length).is_some_and(|end| end <= size));
-        if header < 32 || id.len() != 32 || le64(&sector, header + 32) > size || !fits {
+        if id.len() != 32 || le64(&sector, header + 32) > size || !fits {
             return Err(damaged("its label has no id, or it is longer than its device"));
         }
         // struct pv_header_extension: version, flags, then the list of boot loader areas.
@@ -253,7 +255,7 @@ impl Area {
 fn dashed(id: &str) -> String {
     let mut text = String::new();
     for (at, letter) in id.chars().enumerate() {
-        if at >= 6 && at < 30 && (at - 6) % 4 == 0 {
+        if matches!(at, 6 | 10 | 14 | 18 | 22 | 26) {
             text.push('-');
         }
         text.push(letter);

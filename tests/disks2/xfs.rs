@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! XFS, judged by xfs_repair(8) and by the kernel.
 
+use std::cell::Cell;
+
 use reseal::disks::xfs::{plan, probe};
-use reseal::disks::{Patch, Trouble};
+use reseal::disks::{Blocks, Patch, Trouble};
 use uuid::Uuid;
 
 use crate::rig::{self, Cut, DIGEST, FILL, Image, mounted, output, run};
@@ -237,4 +239,33 @@ fn what_is_not_plain_is_left_alone() {
     rig::spoil(&v4, &[(head, 1024)], false, SIZE, |blocks| plan(blocks, new));
     assert!(probe(&Image::new(directory.path(), "empty", 4096)).unwrap().is_none());
     assert_eq!(plan(&image, probe(&image).unwrap().unwrap().ids[0].value.parse().unwrap()).unwrap(), Patch::default());
+}
+
+/// A device that adds up what is read of it.
+struct Counted(Image, Cell<u64>);
+
+impl Blocks for Counted {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.1.set(self.1.get() + buffer.len() as u64);
+        self.0.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn size_costs_nothing() {
+    if !rig::have("xfs::size", &["mkfs.xfs"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for size in [1_u64 << 30, 100 << 30, 4 << 40] {
+        let image = Image::new(directory.path(), "sparse", size);
+        run("mkfs.xfs", &["-q", "-f", image.arg()]);
+        let counted = Counted(image, Cell::new(0));
+        plan(&counted, rig::fresh()).unwrap();
+        assert!(counted.1.get() < 4 << 20, "{} bytes read of {size}", counted.1.get());
+    }
 }
