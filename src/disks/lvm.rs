@@ -64,6 +64,9 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
 
 /// The writes that give a physical volume and what is on it the ids `new`; none when it has them.
 ///
+/// The group may be active, but nothing may change its metadata between this and the last write. The text with the old
+/// ids stays behind in space that is now free.
+///
 /// # Errors
 /// [`Trouble::Refused`] for a group of several physical volumes, one that is exported, shared or clustered, a metadata
 /// area that is ignored, being written or not alone, a boot loader area, and without free space for a second copy;
@@ -80,7 +83,7 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), new: &Ids) -> Result<Patch, Trouble
         return Ok(patch([vec![label.changed(sector)]]));
     };
     let Some(text) = live.renamed(new)? else { return Ok(Patch::default()) };
-    let (start, size) = area.beside(label.data, text.len())?;
+    let (start, size) = area.beside(label.extents, text.len())?;
     let mut copy = vec![0; SECTOR];
     put(&mut copy, 4, AREA_MAGIC);
     put(&mut copy, 20, &1_u32.to_le_bytes());
@@ -109,7 +112,7 @@ struct Label {
     areas: usize,
     id: String,
     /// Where the first extent begins, in bytes.
-    data: u64,
+    extents: u64,
     /// Metadata areas, start and size in bytes.
     listed: Vec<(u64, u64)>,
     /// What the header's extension says of a boot loader area.
@@ -138,7 +141,7 @@ impl Label {
         if le64(&sector, 8) != number || le32(&sector, 16) != crc(sector.get(20..).unwrap_or_default()) {
             return Err(damaged("its label has a wrong checksum, or is not at its place"));
         }
-        // Behind the id and the device's size: pairs of start and size, ended by a pair of zeros; first of data areas,
+        // Behind the id and the device's size: pairs of start and size, ended by a pair of zeros; first of extents,
         // then of metadata areas.
         let mut at = header + 40;
         let mut list = || {
@@ -154,8 +157,8 @@ impl Label {
             }
             None
         };
-        let lists = list().and_then(|data| list().map(|areas| (data.1, areas)));
-        let Some((data, (areas, listed))) = lists else { return Err(damaged("its label has no end")) };
+        let lists = list().and_then(|extents| list().map(|areas| (extents.1, areas)));
+        let Some((extents, (areas, listed))) = lists else { return Err(damaged("its label has no end")) };
         let id = sector.get(header..header + 32).map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
         let fits = listed.iter().all(|(start, length)| start.checked_add(*length).is_some_and(|end| end <= size));
         if id.len() != 32 || le64(&sector, header + 32) > size || !fits {
@@ -163,8 +166,8 @@ impl Label {
         }
         // struct pv_header_extension: version, flags, then the list of boot loader areas.
         let loader = le32(&sector, at) > 0 && le64(&sector, at.saturating_add(8)) != 0;
-        let data = data.first().map_or(0, |(start, _)| *start);
-        Ok(Label { offset: number * SECTOR as u64, sector, header, areas, id, data, listed, loader })
+        let extents = extents.first().map_or(0, |(start, _)| *start);
+        Ok(Label { offset: number * SECTOR as u64, sector, header, areas, id, extents, listed, loader })
     }
 
     /// The live metadata and its area; none for a physical volume that is in no group.
@@ -227,20 +230,20 @@ struct Area {
 }
 
 impl Area {
-    /// Start and size of the longest run of pages before `data` that are in no use, where `length` bytes of text fit
+    /// Start and size of the longest run of pages before `extents` that are in no use, where `length` bytes of text fit
     /// as often as LVM needs, twice. All there is between the label and the first extent is LVM's own.
-    fn beside(&self, data: u64, length: usize) -> Result<(u64, u64), Trouble> {
+    fn beside(&self, extents: u64, length: usize) -> Result<(u64, u64), Trouble> {
         let head = (self.start, self.start + SECTOR as u64 + self.wraps);
         let full = || {
             Trouble::Refused("there is no room for a second copy of this group's metadata: use vgimportclone".into())
         };
         // An area behind the extents has them before it, not free space.
-        if head.1 > data || self.text.1 > data {
+        if head.1 > extents || self.text.1 > extents {
             return Err(full());
         }
         let mut used = [head, self.text];
         used.sort_unstable();
-        let edges = [(0, PAGE), used[0], used[1], (data, data)];
+        let edges = [(0, PAGE), used[0], used[1], (extents, extents)];
         let gaps = edges.windows(2).filter_map(|pair| {
             let from = pair[0].1.next_multiple_of(PAGE);
             let to = pair[1].0 / PAGE * PAGE;
