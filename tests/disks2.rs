@@ -7,6 +7,8 @@ mod btrfs;
 mod f2fs;
 #[path = "disks2/luks.rs"]
 mod luks;
+#[path = "disks2/lvm.rs"]
+mod lvm;
 #[path = "disks2/md.rs"]
 mod md;
 #[path = "disks2/rig.rs"]

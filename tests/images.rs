@@ -218,3 +218,58 @@ fn a_killed_run_leaves_every_file_system_sound() {
         assert!(verified.contains("No problems found"), "{verified}");
     }
 }
+
+#[test]
+fn a_volume_group_of_one_disk_gets_ids_of_its_own() {
+    let test = "a_volume_group_of_one_disk_gets_ids_of_its_own";
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("lvm.raw");
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    let path = image.to_str().unwrap();
+    if !nix::unistd::geteuid().is_root() {
+        return support::skip(test, "LVM's tools take a loop device, which needs root");
+    }
+    let Some(attached) = tool(test, "losetup", &["-f", "--show", path]) else { return };
+    let device = attached.trim().to_owned();
+    let config =
+        format!("devices {{ filter=[\"a|{device}|\",\"r|.*|\"] use_devicesfile=0 }} backup {{ backup=0 archive=0 }}");
+    let make = |name: &str, arguments: &[&str]| {
+        let path = "/usr/sbin:/usr/bin:/sbin:/bin";
+        let options = ["--config", &config, "--driverloaded", "n", "-q"];
+        Command::new(name)
+            .args([&options[..], arguments].concat())
+            .env("PATH", path)
+            .output()
+            .map(|output| (output.status, output))
+    };
+    let steps = [
+        ("pvcreate", vec![device.as_str()]),
+        ("vgcreate", vec!["group", &device]),
+        ("lvcreate", vec!["-an", "-Zn", "-l", "4", "-n", "volume", "group"]),
+    ];
+    let made: Vec<_> = steps.iter().map(|(name, arguments)| make(name, arguments)).collect();
+    // Somebody else may be at work on it.
+    let refused = reseal(&["apply", "--image", path]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is attached as"), "{refused:?}");
+    tool(test, "losetup", &["-d", &device]);
+    for result in made {
+        match result {
+            Ok((status, output)) => assert!(status.success(), "{output:?}"),
+            Err(error) => return support::skip(test, &format!("LVM's tools: {error}")),
+        }
+    }
+    let before = json(&reseal(&["inspect", "--image", path, "--format", "json"]));
+    let root = dir.path().join("root");
+    fs::create_dir_all(root.join("etc/lvm/devices")).unwrap();
+    let old = before["identities"][0]["value"].as_str().unwrap().to_owned();
+    let devices = root.join("etc/lvm/devices/system.devices");
+    fs::write(&devices, format!("IDTYPE=devname IDNAME=/dev/vdb DEVNAME=/dev/vdb PVID={}\n", old.replace('-', "")))
+        .unwrap();
+    let done = json(&reseal(&["apply", "--format", "json", "--image", path, "--root", root.to_str().unwrap()]));
+    let ids = done["renewals"].as_array().unwrap().iter().filter(|r| r["kind"] == "lvm-uuid").count();
+    assert_eq!(ids, 3, "volume, group and disk: {done}");
+    let new = tool(test, "blkid", &["-p", "-o", "value", "-s", "UUID", path]).unwrap();
+    assert_ne!(new.trim(), old);
+    assert!(fs::read_to_string(devices).unwrap().contains(&new.trim().replace('-', "")));
+}

@@ -28,8 +28,21 @@ pub fn holds(device: &str, place: Place, format: Format, ids: &[Id]) -> Result<b
         && disks::plan(&window, format, ids)?.batches.is_empty())
 }
 
-/// Is it what the plan found? A cut leaves each id as it was, or as it shall be.
+/// The loop device that an image is attached to, if it is: a mounted file system would write its own ids back.
+fn attached(device: &str) -> Option<String> {
+    let loops = std::fs::read_dir("/sys/block").ok()?.flatten();
+    let mut loops = loops.filter(|entry| {
+        let file = std::fs::read_to_string(entry.path().join("loop/backing_file"));
+        file.is_ok_and(|file| file.trim_end_matches('\n') == device)
+    });
+    loops.next().map(|entry| entry.file_name().to_string_lossy().into_owned())
+}
+
+/// Is it what the plan found, and nobody's else? A cut leaves each id as it was, or as it shall be.
 pub fn unchanged(device: &str, place: Place, format: Format, ids: [&[Id]; 2]) -> Result<()> {
+    if let Some(name) = attached(device) {
+        bail!("{device} is attached as /dev/{name}; `losetup -d /dev/{name}` lets it go");
+    }
     let open = Device::open(Path::new(device)).with_context(|| format!("opening {device}"))?;
     let found = disks::probe(&Window::new(&open, place.0, place.1), format)?;
     let known = |id: &Id| !format.renews(id) || ids.iter().any(|list| list.contains(id));

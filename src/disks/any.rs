@@ -34,7 +34,7 @@ impl Format {
 
     /// Is this id given anew? Others, as XFS's `meta-uuid`, are only shown.
     pub fn renews(self, id: &Id) -> bool {
-        self == Format::Gpt || matches!(id.name.as_str(), "uuid" | "serial" | "disk-id")
+        matches!(self, Format::Gpt | Format::Lvm) || matches!(id.name.as_str(), "uuid" | "serial" | "disk-id")
     }
 
     /// A new value for an id, derived from the seed, as blkid(8) would write it.
@@ -46,9 +46,28 @@ impl Format {
             Format::Fat | Format::Exfat => format!("{:04X}-{:04X}", number(4) >> 16, number(4) & 0xffff),
             Format::Ntfs => format!("{:016X}", number(8)),
             Format::Mbr => format!("{:08x}", number(4)),
+            Format::Lvm => lvm_id(&bytes),
             _ => seed.uuid(token).to_string(),
         }
     }
+}
+
+/// 32 letters and digits in groups, as LVM2 writes its ids (lib/uuid/uuid.c).
+fn lvm_id(bytes: &[u8; 32]) -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let digits: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])).collect();
+    let cuts = [0, 6, 10, 14, 18, 22, 26, 32];
+    cuts.windows(2).map(|cut| &digits[cut[0]..cut[1]]).collect::<Vec<_>>().join("-")
+}
+
+/// The ids of a volume group, by their names in [`Found::ids`].
+fn lvm_ids(ids: &[Id]) -> Option<lvm::Ids> {
+    let bare = |name: &str| Some(ids.iter().find(|id| id.name == name)?.value.replace('-', ""));
+    let volumes =
+        ids.iter().filter_map(|id| Some((id.name.strip_prefix("lv-uuid-")?.to_owned(), id.value.replace('-', ""))));
+    let physical_volume = bare("uuid")?;
+    let volume_group = bare("vg-uuid").unwrap_or_else(|| physical_volume.clone());
+    Some(lvm::Ids { physical_volume, volume_group, logical_volumes: volumes.collect() })
 }
 
 /// What of this format stands on the device.
@@ -107,10 +126,8 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Resu
             gpt::plan(blocks, disk.ok_or_else(bad)?, &partitions)
         }
         Format::F2fs => f2fs::plan(blocks, uuid(only()?)?),
+        Format::Lvm => lvm::plan(blocks, &lvm_ids(ids).ok_or_else(bad)?),
         // They are changed with all that belongs to them, or not at all.
-        Format::Lvm => {
-            Err(Trouble::Refused("the volumes of a group are changed together; `vgimportclone` does that".into()))
-        }
         Format::Md => Err(Trouble::Refused(
             "the members of an array are changed together; `mdadm --assemble --update=uuid` does that".into(),
         )),

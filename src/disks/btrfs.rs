@@ -36,7 +36,7 @@ const INCOMPAT_ZONED: u64 = 1 << 12;
 /// Up to `RAID1C34`, and `RAID_STRIPE_TREE` and `SIMPLE_QUOTA`.
 const INCOMPAT_KNOWN: u64 = 0xfff | 1 << 14 | 1 << 16;
 
-/// What stands on the device.
+/// What stands on the device; whether the filesystem's other [`devices`] are there, [`plan_all`] sees.
 ///
 /// # Errors
 /// [`Trouble::Damaged`] when a superblock is not sound, [`Trouble::Unreadable`] when it cannot be read.

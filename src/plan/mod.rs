@@ -38,6 +38,10 @@ pub enum Kind {
     SwapUuid,
     /// A LUKS container.
     LuksUuid,
+    /// A physical volume, volume group or logical volume of LVM2.
+    LvmUuid,
+    /// An array of Linux software RAID.
+    MdUuid,
     /// A partition table: its disk GUID, or the signature of an MBR.
     DiskId,
     /// A partition, by the id that blkid(8) shows as `PARTUUID`.

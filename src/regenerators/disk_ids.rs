@@ -34,6 +34,10 @@ pub struct FsUuids;
 pub struct Swap;
 /// LUKS containers.
 pub struct Luks;
+/// Volume groups of LVM2.
+pub struct Lvm;
+/// Members of software RAID.
+pub struct Md;
 /// Partition tables.
 pub struct DiskIds;
 
@@ -76,6 +80,28 @@ impl Regenerator for Luks {
     }
 }
 
+impl Regenerator for Lvm {
+    const ID: &'static str = "lvm";
+    const ABOUT: &'static str = "Give the LVM volume group on a disk image, and its volumes, new UUIDs";
+    const EXAMPLE: &'static str = "[lvm]\n# \"renew\", or \"keep\". A group of several disks is told, and left as it is.\nmode = \"renew\"\nkeep = []\n";
+    type Options = Options;
+
+    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        plan(options, draft, &[Format::Lvm])
+    }
+}
+
+impl Regenerator for Md {
+    const ID: &'static str = "md";
+    const ABOUT: &'static str = "Tell of members of software RAID arrays on a disk image";
+    const EXAMPLE: &'static str = "";
+    type Options = Options;
+
+    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        plan(options, draft, &[Format::Md])
+    }
+}
+
 impl Regenerator for DiskIds {
     const ID: &'static str = "disk-ids";
     const ABOUT: &'static str = "Give the partition table of a disk image, and its partitions, new ids";
@@ -88,8 +114,7 @@ keep = []
     type Options = Options;
 
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
-        // Volumes and arrays are found, and said to be left as they are.
-        plan(options, draft, &[Format::Gpt, Format::Mbr, Format::Lvm, Format::Md])
+        plan(options, draft, &[Format::Gpt, Format::Mbr])
     }
 }
 
@@ -180,6 +205,8 @@ fn kind(format: Format, id: &Id) -> Kind {
     match format {
         Format::Swap => Kind::SwapUuid,
         Format::Luks => Kind::LuksUuid,
+        Format::Lvm => Kind::LvmUuid,
+        Format::Md => Kind::MdUuid,
         Format::Mbr => Kind::DiskId,
         Format::Gpt if id.name == "disk-guid" => Kind::DiskId,
         Format::Gpt => Kind::PartitionId,

@@ -88,6 +88,8 @@ pub const PIPELINE: &[Entry] = &[
     Entry::of::<disk_ids::FsUuids>(),
     Entry::of::<disk_ids::Swap>(),
     Entry::of::<disk_ids::Luks>(),
+    Entry::of::<disk_ids::Lvm>(),
+    Entry::of::<disk_ids::Md>(),
     Entry::of::<disk_ids::DiskIds>(),
     Entry::of::<residue::Residue>(),
     Entry::of::<references::References>(),

@@ -98,6 +98,12 @@ fn replace(reference: &Reference, text: &str, kind: Kind, old: &str, new: &str) 
             Kind::PartitionId => device_tags::replace(text, Tag::PartUuid, old, new),
             _ => device_tags::replace(text, Tag::Uuid, old, new),
         },
+        // With the dashes of lvm(8), and without them in the devices file, lvmdevices(8).
+        Format::Words if kind == Kind::LvmUuid => {
+            let inside = |next: char| next.is_ascii_alphanumeric() || next == '-';
+            let text = words::replace_word(text, old, new, inside);
+            words::replace_word(&text, &old.replace('-', ""), &new.replace('-', ""), inside)
+        }
         Format::Words => text.split_inclusive('\n').map(|line| whole_words(line, old, new)).collect(),
         Format::Keys => keys::edit(text, &reference.fields, word),
         Format::KernelCommandLine => {

@@ -79,11 +79,11 @@ fn make(directory: &tempfile::TempDir, version: &str) -> Vec<Image> {
             }
             set(&mut sb, 16, array.as_bytes());
             set(&mut sb, 32, b"golden:root");
-            let (data, length) = if version == "1.0" { (0, 16384) } else { (2048, 30720) };
+            let (begins, length) = if version == "1.0" { (0, 16384) } else { (2048, 30720) };
             let long: [(usize, u64); 8] = [
                 (64, 1_700_000_000),
                 (80, 16384),
-                (128, data),
+                (128, begins),
                 (136, length),
                 (144, offset / 512),
                 (192, 1_700_000_000),

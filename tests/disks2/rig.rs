@@ -81,12 +81,14 @@ impl Blocks for Image {
     }
 }
 
-/// An image with one byte changed, or with its end missing.
+/// An image with some bytes changed, or with its end missing.
 pub struct Spoilt<'a> {
     pub image: &'a Image,
     pub size: u64,
     pub at: u64,
     pub flip: u8,
+    /// How many bytes from there are flipped.
+    pub width: u64,
 }
 
 impl Blocks for Spoilt<'_> {
@@ -99,16 +101,18 @@ impl Blocks for Spoilt<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.image.read_at(offset, buffer)?;
-        if let Some(index) = self.at.checked_sub(offset)
-            && let Some(byte) = buffer.get_mut(index as usize)
-        {
-            *byte ^= self.flip;
+        for at in self.at..self.at.saturating_add(self.width) {
+            if let Some(index) = at.checked_sub(offset)
+                && let Some(byte) = buffer.get_mut(index as usize)
+            {
+                *byte ^= self.flip;
+            }
         }
         Ok(())
     }
 }
 
-/// Plans over the image with every bit of `sectors` flipped and every end missing; `checked` are those where each bit
+/// Plans over the image with every byte of `sectors` flipped and every end missing; `checked` are those where each bit
 /// is under a checksum. Nothing may panic, and no checked flip may give a patch.
 pub fn spoil(
     image: &Image,
@@ -120,14 +124,17 @@ pub fn spoil(
     let size = image.size();
     for (start, length) in sectors {
         for at in *start..start + length {
-            for flip in [1, 0x80, 0xff] {
-                let planned = plan(&Spoilt { image, size, at, flip });
-                assert!(!checked || planned.is_err(), "byte {at} flipped by {flip:#x}: {planned:?}");
+            // Single bits, a byte, and numbers that become as large as zeros can.
+            for (flip, width) in [(1, 1), (0x80, 1), (0xff, 1), (0xff, 4), (0xff, 8)] {
+                let planned = plan(&Spoilt { image, size, at, flip, width });
+                // A sum, md's, does not see a zero become all ones.
+                let seen = checked && width == 1;
+                assert!(!seen || planned.is_err(), "at {at} {width} bytes flipped by {flip:#x}: {planned:?}");
             }
         }
     }
     for size in (0..64).map(|step| step * 512).chain((1..64).map(|step| needed / 64 * step)).chain([needed - 1]) {
-        let planned = plan(&Spoilt { image, size, at: u64::MAX, flip: 0 });
+        let planned = plan(&Spoilt { image, size, at: 0, flip: 0, width: 0 });
         assert!(planned.is_err(), "{size} bytes of it: {planned:?}");
     }
 }
@@ -256,11 +263,19 @@ pub fn have(test: &str, programs: &[&str]) -> bool {
 pub fn mounts(test: &str, filesystem: &str) -> bool {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap();
     let known = known.lines().any(|line| line.trim() == filesystem);
-    let may = root() && Path::new("/dev/loop-control").exists();
-    if !known || !may {
-        support::skip(test, &format!("{filesystem} cannot be mounted here"));
+    if !known {
+        support::skip(test, &format!("the kernel has no {filesystem}"));
     }
-    known && may
+    known && loops(test)
+}
+
+/// Whether there are loop devices for us; says loudly when there are none.
+pub fn loops(test: &str) -> bool {
+    let may = root() && Path::new("/dev/loop-control").exists();
+    if !may {
+        support::skip(test, "no loop devices for this user");
+    }
+    may
 }
 
 fn root() -> bool {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! XFS, judged by xfs_repair(8) and by the kernel.
 
+use std::cell::Cell;
+
 use reseal::disks::xfs::{plan, probe};
-use reseal::disks::{Patch, Trouble};
+use reseal::disks::{Blocks, Patch, Trouble};
 use uuid::Uuid;
 
 use crate::rig::{self, Cut, DIGEST, FILL, Image, mounted, output, run};
@@ -95,6 +97,27 @@ fn version_5_keeps_its_files_at_every_cut() {
         }
     }
     rig::report("XFS 5", count);
+}
+
+#[test]
+fn any_of_many_groups_may_be_left_behind() {
+    let test = "xfs::groups";
+    if !rig::have(test, &["mkfs.xfs", "xfs_repair", "unshare"]) || !rig::mounts(test, "xfs") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let images = [make(&directory, "groups", &["--unsupported", "-d", "agcount=18", "-l", "size=2048b"])];
+    mounted(&images[0], "xfs", "", FILL).unwrap();
+    let new = rig::fresh();
+    let count = rig::cut_everywhere(
+        &images,
+        |images| vec![plan(&images[0], new).unwrap()],
+        |images, cut| {
+            mounted(&images[0], "xfs", ",ro", "test -e a/b/sh").unwrap_or_else(|error| panic!("{cut:?}: {error}"));
+        },
+    );
+    silent(&images[0]);
+    rig::report("XFS 5 of 18 groups", count);
 }
 
 /// Version 4 mounts nowhere any more where these tests run; its checker still reads it.
@@ -216,4 +239,33 @@ fn what_is_not_plain_is_left_alone() {
     rig::spoil(&v4, &[(head, 1024)], false, SIZE, |blocks| plan(blocks, new));
     assert!(probe(&Image::new(directory.path(), "empty", 4096)).unwrap().is_none());
     assert_eq!(plan(&image, probe(&image).unwrap().unwrap().ids[0].value.parse().unwrap()).unwrap(), Patch::default());
+}
+
+/// A device that adds up what is read of it.
+struct Counted(Image, Cell<u64>);
+
+impl Blocks for Counted {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        self.1.set(self.1.get() + buffer.len() as u64);
+        self.0.read_at(offset, buffer)
+    }
+}
+
+#[test]
+fn size_costs_nothing() {
+    if !rig::have("xfs::size", &["mkfs.xfs"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for size in [1_u64 << 30, 100 << 30, 4 << 40] {
+        let image = Image::new(directory.path(), "sparse", size);
+        run("mkfs.xfs", &["-q", "-f", image.arg()]);
+        let counted = Counted(image, Cell::new(0));
+        plan(&counted, rig::fresh()).unwrap();
+        assert!(counted.1.get() < 4 << 20, "{} bytes read of {size}", counted.1.get());
+    }
 }
