@@ -122,6 +122,22 @@ fn every_id_of_a_data_disk_is_renewed_and_every_quote_of_it() {
 }
 
 #[test]
+fn an_image_alone_is_not_sealed_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("zeros");
+    fs::write(&image, vec![0; 1 << 20]).unwrap();
+    let temporary = dir.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    for (command, status) in [("seal", 2), ("apply", 0), ("inspect", 0)] {
+        let mut call = Command::new(env!("CARGO_BIN_EXE_reseal"));
+        let output =
+            call.args([command, "--image", image.to_str().unwrap()]).env("TMPDIR", &temporary).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn a_disk_that_boots_a_machine_is_left_alone() {
     let test = "a_disk_that_boots_a_machine_is_left_alone";
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::apply::carry_out;
-use super::{Exit, ask, check_is_guest, is_human, open, policy, print, print_json, style};
+use super::{Exit, Usage, ask, check_is_guest, is_human, open, policy, print, print_json, style};
 use crate::apply;
 use crate::cli::{Consent, Options};
 use crate::plan::draft::Purpose;
@@ -15,6 +15,10 @@ use crate::stamp::Memory;
 
 /// Runs the command.
 pub fn run(options: &Options, consent: &Consent) -> Result<Exit> {
+    if !options.image.is_empty() {
+        let message = "an image file is not sealed yet; mount it, and name the tree with --root".to_owned();
+        return Err(Usage(message).into());
+    }
     let guest = open(options)?;
     check_is_guest(&guest)?;
     let policy = policy(options, &guest)?;
