@@ -128,6 +128,10 @@ fn at_boot(options: &Options, guest: &Guest, stage: Stage) -> Result<Exit> {
         tell("policy", format!("{error:#}; only machine-id, credential secret, SSH host keys and residue are reset, by built-in defaults"));
         Policy::fallback()
     });
+    // Whatever the stamp holds (a later reseal may have written it), this machine has its identity.
+    if guest.root.stat(STAMP)?.is_some() {
+        return Ok(Exit::Done);
+    }
     let memory = match Memory::read(guest) {
         Ok(memory) => memory,
         Err(error) => {
@@ -135,7 +139,7 @@ fn at_boot(options: &Options, guest: &Guest, stage: Stage) -> Result<Exit> {
             Memory { stamp: None, stamped_on: None, journal: None, sealed: None, offline: None }
         }
     };
-    if memory.stamp.is_some() || stage == Stage::Keys && memory.journal.is_none() {
+    if stage == Stage::Keys && memory.journal.is_none() {
         return Ok(Exit::Done);
     }
     if put_back(options, guest, &memory)? {
