@@ -235,6 +235,16 @@ fn a_transient_id_is_written_beneath_its_mount() {
     let done = live.reseal_after(mounted, "apply --stage system");
     assert_eq!(code(&done), 0, "{}", said(&done));
     assert_eq!(live.read("etc/machine-id"), format!("{made}\n"), "PID 1's fresh id is adopted, on disk");
+    // An id that PID 1 took from D-Bus's copy is the template's, machine-id(5).
+    let Some(live) = Live::new("a_transient_id_is_written_beneath_its_mount") else { return };
+    fs::write(live.path("run/machine-id"), format!("{made}\n")).unwrap();
+    fs::write(live.path("etc/machine-id"), "").unwrap();
+    fs::remove_file(live.path("var/lib/dbus/machine-id")).unwrap();
+    fs::write(live.path("var/lib/dbus/machine-id"), format!("{made}\n")).unwrap();
+    let done = live.reseal_after(mounted, "apply --stage system");
+    assert_eq!(code(&done), 0, "{}", said(&done));
+    let id = live.read("etc/machine-id");
+    assert!(id.len() == 33 && !id.contains(made), "{id}");
     // The template's own id there is no fresh one.
     let Some(live) = Live::new("a_transient_id_is_written_beneath_its_mount") else { return };
     assert_eq!(code(&live.reseal("seal --yes")), 0);

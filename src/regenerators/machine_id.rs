@@ -136,7 +136,7 @@ fn fresh(draft: &mut Draft<'_>, current: Option<&str>) -> Result<String> {
     let known = draft
         .foreign_of(Kind::MachineId)
         .any(|other| [&other.old, &other.new].into_iter().flatten().any(|id| id == current));
-    if !made_by_pid1 || known {
+    if !made_by_pid1 || known || came_from_dbus(draft, current)? {
         return Ok(derived);
     }
     let smbios = draft.guest.machine.smbios_uuid.as_deref().unwrap_or_default().replace('-', "").to_ascii_lowercase();
@@ -145,6 +145,15 @@ fn fresh(draft: &mut Draft<'_>, current: Option<&str>) -> Result<String> {
         draft.finding(Severity::Note, "/etc/machine-id", message);
     }
     Ok(current.to_owned())
+}
+
+/// Did PID 1 take the id from a copy that D-Bus kept? Then it is the template's after all, however fresh it looks.
+fn came_from_dbus(draft: &Draft<'_>, current: &str) -> Result<bool> {
+    if draft.stat(DBUS)?.is_none_or(|stat| stat.kind != root::Kind::File) {
+        return Ok(false);
+    }
+    let copy = draft.read(DBUS)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&copy).trim().eq_ignore_ascii_case(current))
 }
 
 fn template_id(draft: &Draft<'_>) -> Option<String> {
