@@ -323,7 +323,7 @@ fn a_killed_run_resumes() {
         assert!(!left.contains(".reseal "), "{left}");
         assert!(!left.contains("0123456789abcdef"), "{left}");
     }
-    assert!(killed > 5, "the rounds were too slow to kill anything: {killed}");
+    assert!(killed > 2, "the rounds were too slow to kill anything: {killed}");
 }
 
 /// Derived values that the journal of a cut run holds.

@@ -229,6 +229,7 @@ fn a_transient_id_is_written_beneath_its_mount() {
     let Some(live) = Live::new("a_transient_id_is_written_beneath_its_mount") else { return };
     let made = "abcdefabcdefabcdefabcdefabcdefab";
     fs::write(live.path("run/machine-id"), format!("{made}\n")).unwrap();
+    fs::remove_file(live.path("etc/machine-id")).unwrap();
     fs::write(live.path("etc/machine-id"), "").unwrap();
     // The tree must be a mount itself for the program to see mounts below its root.
     let mounted = "mount --bind \"$ROOT\" \"$ROOT\"; cd \"$ROOT\"; mount --bind run/machine-id etc/machine-id";
@@ -238,6 +239,7 @@ fn a_transient_id_is_written_beneath_its_mount() {
     // An id that PID 1 took from D-Bus's copy is the template's, machine-id(5).
     let Some(live) = Live::new("a_transient_id_is_written_beneath_its_mount") else { return };
     fs::write(live.path("run/machine-id"), format!("{made}\n")).unwrap();
+    fs::remove_file(live.path("etc/machine-id")).unwrap();
     fs::write(live.path("etc/machine-id"), "").unwrap();
     fs::remove_file(live.path("var/lib/dbus/machine-id")).unwrap();
     fs::write(live.path("var/lib/dbus/machine-id"), format!("{made}\n")).unwrap();

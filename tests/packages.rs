@@ -31,7 +31,7 @@ fn is_enabled(guest: &Guest) -> bool {
 
 #[test]
 fn deb_and_rpm_contain_the_same() {
-    if !ready("deb_and_rpm_contain_the_same", &[Need::Program("dpkg-deb"), Need::Program("rpm")]) {
+    if !ready("deb_and_rpm_contain_the_same", &[Need::Packages, Need::Program("dpkg-deb"), Need::Program("rpm")]) {
         return;
     }
     // Where the two families of distributions differ.
@@ -76,7 +76,10 @@ fn deb_and_rpm_contain_the_same() {
 
 #[test]
 fn lintian_and_rpmlint_have_nothing_to_say() {
-    if !ready("lintian_and_rpmlint_have_nothing_to_say", &[Need::Program("lintian"), Need::Program("rpmlint")]) {
+    if !ready(
+        "lintian_and_rpmlint_have_nothing_to_say",
+        &[Need::Packages, Need::Program("lintian"), Need::Program("rpmlint")],
+    ) {
         return;
     }
     let mut lintian = Command::new("lintian");

@@ -79,7 +79,7 @@ impl<'r> Writer<'r> {
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
         let link = || -> Result<()> {
             let (parent, name) = split(path);
-            let dir = self.dir(parent, Meta::root(0o755))?;
+            let dir = self.dir(parent, self.directory()?)?;
             let temporary = temporary(name);
             remove_entry(&dir, temporary.as_ref())?;
             symlinkat(target, &dir, temporary.as_str())?;
@@ -113,7 +113,7 @@ impl<'r> Writer<'r> {
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         let rename = || -> Result<()> {
             let ((from_parent, from_name), (to_parent, to_name)) = (split(from), split(to));
-            let (source, target) = (self.root.open_dir(from_parent)?, self.dir(to_parent, Meta::root(0o755))?);
+            let (source, target) = (self.root.open_dir(from_parent)?, self.dir(to_parent, self.directory()?)?);
             renameat2(&source, from_name, &target, to_name, RenameFlags::RENAME_NOREPLACE)?;
             fsync(&target)?;
             Ok(fsync(&source)?)
@@ -128,7 +128,7 @@ impl<'r> Writer<'r> {
     pub fn copy(&self, from: &str, to: &str) -> Result<()> {
         let copy = || -> Result<()> {
             let ((from_parent, from_name), (to_parent, to_name)) = (split(from), split(to));
-            let (source, target) = (self.root.open_dir(from_parent)?, self.dir(to_parent, Meta::root(0o755))?);
+            let (source, target) = (self.root.open_dir(from_parent)?, self.dir(to_parent, self.directory()?)?);
             let temporary = temporary(to_name);
             remove_entry(&target, temporary.as_ref())?;
             copy_entry(&source, from_name.as_ref(), &target, temporary.as_ref())?;
@@ -149,6 +149,12 @@ impl<'r> Writer<'r> {
             make_one(&dir, name.as_ref(), meta)
         };
         make().with_context(|| format!("making the directory /{path}"))
+    }
+
+    /// What a directory that is made on the way is like: owned as the guest's root directory is.
+    fn directory(&self) -> Result<Meta> {
+        let owner = self.root.stat("")?.map_or(Meta::root(0o755), |stat| stat.meta);
+        Ok(Meta { mode: 0o755, ..owner })
     }
 
     /// Opens the directory `path`, making what is missing of it, owned as the file that goes into it.

@@ -26,6 +26,9 @@ pub enum Need {
     Nspawn,
     /// A program, by name.
     Program(&'static str),
+    /// The packages: made here by root, or those that RESEAL_TEST_PACKAGES names. A build takes minutes and installs
+    /// programs, which an ordinary user's `cargo test` must not do unasked.
+    Packages,
 }
 
 /// Whether `test` can run here. If not, that is said on standard error, or is a failure where RESEAL_TEST_REQUIRE=1.
@@ -41,6 +44,10 @@ fn missing(need: &Need) -> Option<String> {
     match *need {
         Need::Root if !nix::unistd::geteuid().is_root() => Some("needs root".into()),
         Need::Root => userland::missing(),
+        Need::Packages if std::env::var_os("RESEAL_TEST_PACKAGES").is_some() || nix::unistd::geteuid().is_root() => {
+            None
+        }
+        Need::Packages => Some("the packages are not built; RESEAL_TEST_PACKAGES names their directory".into()),
         Need::Nspawn => missing(&Need::Program("systemd-nspawn")).or_else(boot::missing_cgroup),
         Need::Program(name) => find(name).is_none().then(|| format!("{name} is not installed")),
     }
