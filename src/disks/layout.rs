@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where the partitions of a device lie, and whether a machine boots from it.
 
+use super::sector::{le32, le64};
 use super::{Blocks, Trouble, read};
 
 /// Most partitions that are looked at; the tables of real disks have 128 places (UEFI 5.3) or fewer.
@@ -118,13 +119,10 @@ fn mbr(blocks: &(impl Blocks + ?Sized)) -> Result<Vec<Partition>, Trouble> {
     }
     let Some(first) = extended else { return Ok(found) };
     let mut at = first;
-    for number in 5.. {
-        if found.len() > MOST {
-            return Err(Trouble::Damaged(format!("more than {MOST} logical partitions")));
-        }
+    for number in 5..=MOST as u32 {
         let sector = read(blocks, at * 512, 512)?;
         if sector[510..] != [0x55, 0xaa] {
-            break;
+            return Ok(found);
         }
         let (own, next) = (&sector[446..462], &sector[462..478]);
         if own[4] != 0 && le32(own, 12) > 0 {
@@ -132,21 +130,11 @@ fn mbr(blocks: &(impl Blocks + ?Sized)) -> Result<Vec<Partition>, Trouble> {
             found.push(Partition { number, offset, size: u64::from(le32(own, 12)) * 512, boots: own[0] == 0x80 });
         }
         if next[4] == 0 || le32(next, 8) == 0 {
-            break;
+            return Ok(found);
         }
         at = first + u64::from(le32(next, 8));
     }
-    Ok(found)
-}
-
-fn le32(from: &[u8], at: usize) -> u32 {
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(&from[at..at + 4]);
-    u32::from_le_bytes(bytes)
-}
-
-fn le64(from: &[u8], at: usize) -> u64 {
-    u64::from(le32(from, at)) | u64::from(le32(from, at + 4)) << 32
+    Err(Trouble::Damaged(format!("the chain of logical partitions has more than {MOST} links")))
 }
 
 #[cfg(test)]
@@ -182,6 +170,10 @@ mod tests {
         // A chain that bites its tail ends with an error, not never.
         entry(&mut disk, 40 * 512 + 462, 0x05, 0, 20);
         entry(&mut disk, 40 * 512 + 462, 0x05, 20, 20);
+        assert!(partitions(disk.as_slice()).is_err());
+        // Neither does one of empty places.
+        entry(&mut disk, 20 * 512 + 446, 0, 0, 0);
+        entry(&mut disk, 40 * 512 + 446, 0, 0, 0);
         assert!(partitions(disk.as_slice()).is_err());
         entry(&mut disk, 446, 0x83, 1, 40);
         assert!(partitions(disk.as_slice()).is_err());
