@@ -152,7 +152,7 @@ fn plan_one(draft: &mut Draft<'_>, disk: &Disk, part: &Part, found: &Found) -> R
     let refusal = match (&found.refusal, rivals) {
         (Some(refusal), _) => Some(refusal.clone()),
         (None, 1..) if !format.is_table() => Some("another format's signature stands there too".to_owned()),
-        _ => trial(draft, disk, part, found, &place).err().map(|error| format!("{error:#}")),
+        _ => trial(draft, disk, part, found).err().map(|error| format!("{error:#}")),
     };
     if let Some(refusal) = refusal {
         let message = format!("the ids of the {} are left as they are: {refusal}", found.variant);
@@ -162,11 +162,8 @@ fn plan_one(draft: &mut Draft<'_>, disk: &Disk, part: &Part, found: &Found) -> R
     let before: Vec<Id> = found.ids.iter().filter(|id| format.renews(id)).cloned().collect();
     let mut after = Vec::new();
     for id in &before {
-        let subject = if before.len() == 1 { place.clone() } else { format!("{place} {}", id.name) };
-        let token = format!("{}/{subject}", format.name());
-        let renewal = draft.decide(kind(format, id), &subject, Some(id.value.clone()), |draft| {
-            Ok(Some(format.fresh(draft.seed(), &token)))
-        })?;
+        let (subject, new) = next(draft, disk, part, found, id);
+        let renewal = draft.decide(kind(format, id), &subject, Some(id.value.clone()), |_| Ok(Some(new)))?;
         after.push(Id { name: id.name.clone(), value: renewal.new.clone().unwrap_or_else(|| id.value.clone()) });
         if format == Format::Mbr {
             partitions_of_mbr(draft, disk, &renewal)?;
@@ -189,14 +186,22 @@ fn place(disk: &Disk, part: &Part) -> String {
     }
 }
 
-/// Can it be done? What a format refuses only when it plans shows here, before anything is decided.
-fn trial(draft: &Draft<'_>, disk: &Disk, part: &Part, found: &Found, place: &str) -> Result<()> {
+/// The name of an id among the renewals, and the value that it is to have: an earlier run's, or a fresh one.
+fn next(draft: &Draft<'_>, disk: &Disk, part: &Part, found: &Found, id: &Id) -> (String, String) {
+    let (place, format) = (place(disk, part), found.format);
+    let alone = found.ids.iter().filter(|id| format.renews(id)).count() == 1;
+    let subject = if alone { place } else { format!("{place} {}", id.name) };
+    let decided = draft.decided(kind(format, id), &subject).and_then(|past| past.new.clone());
+    let new = decided.unwrap_or_else(|| format.fresh(draft.seed(), &format!("{}/{subject}", format.name())));
+    (subject, new)
+}
+
+/// Can it be done? What a format refuses only when it plans shows here, before anything is decided. It is tried with the
+/// very ids that it shall have: half of them may stand there from a run that was cut.
+fn trial(draft: &Draft<'_>, disk: &Disk, part: &Part, found: &Found) -> Result<()> {
     let (format, device) = (found.format, Device::open(std::path::Path::new(&disk.path))?);
-    let fresh = |id: &Id| Id {
-        name: id.name.clone(),
-        value: format.fresh(draft.seed(), &format!("trial/{place}/{}", id.name)),
-    };
-    let ids: Vec<Id> = found.ids.iter().filter(|id| format.renews(id)).map(fresh).collect();
+    let new = |id: &Id| Id { name: id.name.clone(), value: next(draft, disk, part, found, id).1 };
+    let ids: Vec<Id> = found.ids.iter().filter(|id| format.renews(id)).map(new).collect();
     disks::plan(&Window::new(&device, part.offset, part.size), format, &ids)?;
     Ok(())
 }
