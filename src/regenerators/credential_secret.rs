@@ -50,7 +50,8 @@ fn encrypted(draft: &Draft<'_>) -> Result<Vec<String>> {
         for path in draft.glob(pattern)? {
             // A directory of drop-ins, or a unit that is masked by a link to /dev/null.
             let Ok(Some(text)) = draft.text(&path) else { continue };
-            if text.lines().any(|line| line.trim_start().starts_with("SetCredentialEncrypted=")) {
+            let settings = ["SetCredentialEncrypted=", "LoadCredentialEncrypted="];
+            if text.lines().any(|line| settings.iter().any(|setting| line.trim_start().starts_with(setting))) {
                 paths.push(path);
             }
         }
