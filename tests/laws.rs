@@ -86,7 +86,6 @@ fn the_second_plan_is_empty() {
         assert_eq!(again.steps, [], "{}", case.name);
         let before = describe(dir.path(), true);
         assert_eq!(run(&case, dir.path(), None), Outcome::Done, "{}", case.name);
-        assert_eq!(describe(dir.path(), false), describe(dir.path(), false));
         assert_eq!(without_records(&describe(dir.path(), true)), without_records(&before), "{}", case.name);
     }
 }
@@ -125,17 +124,14 @@ fn an_interruption_at_any_step_resumes_to_the_same_guest() {
     assert!(stops > 50, "the cases have too few steps to prove anything: {stops}");
 }
 
-/// Temporary files of the steps that are still to be done.
+/// Temporary files of the files that are still to be written; what was done leaves none behind.
 fn litter(root: &Path, plan: &Plan) {
     for step in &plan.steps {
-        if let Change::Write { path, .. } | Change::Keygen { path, .. } = &step.change {
-            let (parent, name) = path.rsplit_once('/').unwrap();
-            let dir = root.join(parent);
-            // What was done already leaves no temporary file behind.
-            let done = matches!(&step.change, Change::Write { after, .. } if fs::read(root.join(path)).is_ok_and(|now| now == after.bytes));
-            if dir.is_dir() && !done && matches!(&step.change, Change::Write { .. }) {
-                fs::write(dir.join(format!(".{name}.reseal")), "half").unwrap();
-            }
+        let Change::Write { path, after, .. } = &step.change else { continue };
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let done = fs::read(root.join(path)).is_ok_and(|now| now == after.bytes);
+        if root.join(parent).is_dir() && !done {
+            fs::write(root.join(parent).join(format!(".{name}.reseal")), "half").unwrap();
         }
     }
 }
