@@ -34,7 +34,20 @@ impl Format {
 
     /// Is this id given anew? Others, as XFS's `meta-uuid`, are only shown.
     pub fn renews(self, id: &Id) -> bool {
-        matches!(self, Format::Gpt | Format::Lvm) || matches!(id.name.as_str(), "uuid" | "serial" | "disk-id")
+        match self {
+            Format::Gpt | Format::Lvm => true,
+            Format::Md => matches!(id.name.as_str(), "uuid" | "uuid-sub"),
+            _ => matches!(id.name.as_str(), "uuid" | "serial" | "disk-id"),
+        }
+    }
+
+    /// Is this id the same on all devices of a [`Group`](super::Group)? The others are each device's own.
+    pub fn shares(self, id: &Id) -> bool {
+        match self {
+            Format::Btrfs | Format::Md => id.name == "uuid",
+            Format::Lvm => id.name != "uuid",
+            _ => false,
+        }
     }
 
     /// A new value for an id, derived from the seed, as blkid(8) would write it.
@@ -95,8 +108,52 @@ pub fn probe(blocks: &(impl Blocks + ?Sized), format: Format) -> Result<Option<F
 /// The writes that give the device these ids.
 ///
 /// # Errors
-/// [`Trouble`]; also for an id that the format does not have, or a value that it cannot take.
+/// [`Trouble`]; also for an id that the format does not have, or a value that it cannot take, and when the device is one
+/// of several that are changed together.
 pub fn plan(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Result<Patch, Trouble> {
+    let mut patches = plan_all(&[blocks], format, &[ids.to_vec()])?;
+    Ok(patches.pop().unwrap_or_default())
+}
+
+/// The writes that give the devices of one [`Group`](super::Group) these ids, for each device in the order given.
+///
+/// `ids` are the new ones of each device, of the names in [`Found::ids`] that are [renewed](Format::renews); those that
+/// devices [share](Format::shares) are the same in each. A cut between the writes of two devices leaves old and new
+/// beside each other, which most formats do not open: planned again with the same ids, and carried out, it is whole.
+///
+/// # Errors
+/// As [`plan`], and when a device is missing, is there twice, or is of another group; and for several devices of a format
+/// that stands alone.
+pub fn plan_all<B: Blocks + ?Sized>(all: &[&B], format: Format, ids: &[Vec<Id>]) -> Result<Vec<Patch>, Trouble> {
+    let bad = || Trouble::Refused(format!("{} cannot take the ids {ids:?}", format.name()));
+    if all.len() != ids.len() || all.is_empty() {
+        return Err(bad());
+    }
+    let shared = |name: &str| {
+        let mut values = ids.iter().map(|ids| value(ids, name).and_then(|text| Uuid::parse_str(text).ok()));
+        let first = values.next().flatten().ok_or_else(bad)?;
+        if values.all(|value| value == Some(first)) { Ok(first) } else { Err(bad()) }
+    };
+    match format {
+        Format::Btrfs if ids.iter().all(|ids| ids.len() == 1) => btrfs::plan_all(all, shared("uuid")?),
+        Format::Md => {
+            // Version 0.90 has none of them.
+            let members = ids.iter().filter_map(|ids| value(ids, "uuid-sub"));
+            let members = members.map(Uuid::parse_str).collect::<Result<Vec<_>, _>>().map_err(|_| bad())?;
+            md::plan_all(all, shared("uuid")?, &members)
+        }
+        _ => match (all, ids) {
+            ([blocks], [ids]) => Ok(vec![plan_one(*blocks, format, ids)?]),
+            _ => Err(Trouble::Refused(format!("{} has one device", format.name()))),
+        },
+    }
+}
+
+fn value<'a>(ids: &'a [Id], name: &str) -> Option<&'a str> {
+    ids.iter().find(|id| id.name == name).map(|id| id.value.as_str())
+}
+
+fn plan_one(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Result<Patch, Trouble> {
     let bad = || Trouble::Refused(format!("{} cannot take the ids {ids:?}", format.name()));
     let only = || if let [id] = ids { Ok(id.value.as_str()) } else { Err(bad()) };
     let uuid = |text: &str| Uuid::parse_str(text).map_err(|_| bad());
@@ -106,7 +163,6 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Resu
         // The one write that sets the UUID can switch the checksum seed on, so that no checksum has to be made anew.
         Format::Ext => ext::plan(blocks, uuid(only()?)?, ext::Seed::MayEnable),
         Format::Xfs => xfs::plan(blocks, uuid(only()?)?),
-        Format::Btrfs => btrfs::plan(blocks, uuid(only()?)?),
         Format::Swap => swap::plan(blocks, uuid(only()?)?),
         Format::Luks => luks::plan(blocks, uuid(only()?)?),
         Format::Fat => fat::plan(blocks, short(only()?)?),
@@ -127,9 +183,6 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Resu
         }
         Format::F2fs => f2fs::plan(blocks, uuid(only()?)?),
         Format::Lvm => lvm::plan(blocks, &lvm_ids(ids).ok_or_else(bad)?),
-        // They are changed with all that belongs to them, or not at all.
-        Format::Md => Err(Trouble::Refused(
-            "the members of an array are changed together; `mdadm --assemble --update=uuid` does that".into(),
-        )),
+        Format::Btrfs | Format::Md => Err(bad()),
     }
 }

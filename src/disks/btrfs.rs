@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::fields::{array, le16, le64, patch, put, text, uuid, write};
-use super::{Blocks, Format, Found, Id, Patch, SectorWrite, Trouble, crc, read};
+use super::{Blocks, Format, Found, Group, Id, Patch, SectorWrite, Trouble, crc, read};
 
 /// The superblock and its copies (`btrfs_sb_offset`); a write of one is as whole as the kernel's own.
 const COPIES: [u64; 3] = [64 << 10, 64 << 20, 256 << 30];
@@ -57,7 +57,11 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         ids.push(id("metadata-uuid", primary.metadata_uuid()));
     }
     let label = Some(text(&primary.bytes, 0x12b, 256)).filter(|label| !label.is_empty());
-    Ok(Some(Found { format: Format::Btrfs, variant: "btrfs".into(), ids, label, refusal }))
+    // What the metadata blocks carry stays.
+    let key = primary.metadata_uuid().to_string();
+    let members = u32::try_from(primary.devices()).map_err(|_| damaged("it has too many devices"))?;
+    let group = (members > 1).then_some(Group { key, members });
+    Ok(Some(Found { label, refusal, group, ..Found::of(Format::Btrfs, "btrfs", ids) }))
 }
 
 /// How many devices the filesystem on this one has.

@@ -73,13 +73,11 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         return Err(Trouble::Damaged("the checksums of both exFAT boot regions are wrong".into()));
     }
     let serial = valid.serial();
+    let id = Id { name: "serial".into(), value: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff) };
     Ok(Some(Found {
-        format: Format::Exfat,
-        variant: "exfat".into(),
-        ids: vec![Id { name: "serial".into(), value: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff) }],
-        // It stands in the root directory, not here.
-        label: None,
+        // The label stands in the root directory, not here.
         refusal: (!backup.is_copy_of(&main)).then(|| different().to_string()),
+        ..Found::of(Format::Exfat, "exfat", vec![id])
     }))
 }
 

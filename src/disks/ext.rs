@@ -163,12 +163,11 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         Err(Trouble::Refused(why)) => Some(why),
         Err(trouble) => return Err(trouble),
     };
+    let id = Id { name: "uuid".into(), value: primary.uuid().to_string() };
     Ok(Some(Found {
-        format: Format::Ext,
-        variant: primary.variant().into(),
-        ids: vec![Id { name: "uuid".into(), value: primary.uuid().to_string() }],
         label: text(&bytes::<16>(&primary.0, 0x78)),
         refusal,
+        ..Found::of(Format::Ext, primary.variant(), vec![id])
     }))
 }
 

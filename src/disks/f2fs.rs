@@ -37,7 +37,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
     let units = (0..512).map(|unit| le16(&first, 124 + 2 * unit)).take_while(|unit| *unit != 0).collect::<Vec<_>>();
     let label = Some(String::from_utf16_lossy(&units)).filter(|label| !label.is_empty());
     let variant = format!("{}.{}", le16(&first, 4), le16(&first, 6));
-    Ok(Some(Found { format: Format::F2fs, variant, ids, label, refusal: refusal(&first) }))
+    Ok(Some(Found { label, refusal: refusal(&first), ..Found::of(Format::F2fs, &variant, ids) }))
 }
 
 /// The writes that give the filesystem the UUID `new`; none when both superblocks have it.

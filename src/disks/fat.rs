@@ -31,12 +31,11 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
     let tail = volume.tail();
     let serial = le32(&volume.sector, tail + 1);
     let label = text(&bytes::<11>(&volume.sector, tail + 5)).filter(|label| label != "NO NAME");
+    let id = Id { name: "serial".into(), value: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff) };
     Ok(Some(Found {
-        format: Format::Fat,
-        variant: volume.variant.into(),
-        ids: vec![Id { name: "serial".into(), value: format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff) }],
         label,
         refusal: check(&volume).err().map(|trouble| trouble.to_string()),
+        ..Found::of(Format::Fat, volume.variant, vec![id])
     }))
 }
 

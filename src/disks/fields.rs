@@ -34,6 +34,11 @@ pub(super) fn text(bytes: &[u8], at: usize, length: usize) -> String {
     String::from_utf8_lossy(&field[..end]).into_owned()
 }
 
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The sectors of `before` at `offset` that are to become those of `after`.
 pub(super) fn write(offset: u64, before: &[u8], after: Vec<u8>) -> SectorWrite {
     SectorWrite { offset, before: before.to_vec(), after }

@@ -101,7 +101,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         Err(Trouble::Refused(why)) => Some(why),
         Err(trouble) => return Err(trouble),
     };
-    Ok(Some(Found { format: Format::Gpt, variant: "gpt".into(), ids, label: None, refusal }))
+    Ok(Some(Found { refusal, ..Found::of(Format::Gpt, "gpt", ids) }))
 }
 
 /// The writes that give the disk the GUID `disk` and each partition the GUID that `new` has for its number; a

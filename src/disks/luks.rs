@@ -48,7 +48,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
     };
     let ids = vec![Id { name: "uuid".into(), value: text(&header, UUID, UUID_LENGTH) }];
     let label = if version == 2 { Some(text(&header, 24, 48)).filter(|label| !label.is_empty()) } else { None };
-    Ok(Some(Found { format: Format::Luks, variant: version.to_string(), ids, label, refusal }))
+    Ok(Some(Found { label, refusal, ..Found::of(Format::Luks, &version.to_string(), ids) }))
 }
 
 /// The writes that give the volume the UUID `new`; none when its headers have it.

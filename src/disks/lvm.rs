@@ -59,7 +59,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         Err(Trouble::Refused(why)) => Some(why),
         Err(trouble) => return Err(trouble),
     };
-    Ok(Some(Found { format: Format::Lvm, variant: "LVM2 001".into(), ids, label: name, refusal }))
+    Ok(Some(Found { label: name, refusal, ..Found::of(Format::Lvm, "LVM2 001", ids) }))
 }
 
 /// The writes that give a physical volume and what is on it the ids `new`; none when it has them.

@@ -36,7 +36,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
     let signature = le32(&sector, SIGNATURE);
     let id = Id { name: "disk-id".into(), value: format!("{signature:08x}") };
     let refusal = check(blocks, &sector).err().map(|trouble| trouble.to_string());
-    Ok(Some(Found { format: Format::Mbr, variant: "dos".into(), ids: vec![id], label: None, refusal }))
+    Ok(Some(Found { refusal, ..Found::of(Format::Mbr, "dos", vec![id]) }))
 }
 
 /// The write that gives the disk the signature `new`.

@@ -6,10 +6,11 @@
 //! be stopped. Members of different UUIDs are of different arrays, and a bitmap of another UUID keeps an array from
 //! starting: no order of writes avoids that, so a change that a cut stops is to be finished before anything assembles.
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::fields::{array, le32, le64, patch, put, text, uuid, write};
-use super::{Blocks, Format, Found, Id, Patch, Trouble, read};
+use super::fields::{array, hex, le32, le64, patch, put, text, uuid, write};
+use super::{Blocks, Format, Found, Group, Id, Patch, Trouble, read};
 
 const MAGIC: u32 = 0xa92b_4efc;
 const SECTOR: usize = 512;
@@ -46,7 +47,8 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         ids.push(Id { name: "uuid-sub".into(), value: uuid(&member.bytes, 168).to_string() });
         label = Some(text(&member.bytes, 32, 32)).filter(|name| !name.is_empty());
     }
-    Ok(Some(Found { format: Format::Md, variant: member.layout.name().into(), ids, label, refusal }))
+    let group = Some(Group { key: member.key(), members: member.active().len() as u32 });
+    Ok(Some(Found { label, refusal, group, ..Found::of(Format::Md, member.layout.name(), ids) }))
 }
 
 /// The writes that give an array, all of whose members these are, the UUID `new`, for each member in the order given.
@@ -255,6 +257,17 @@ impl Member {
     fn array(&self) -> [Vec<u8>; 2] {
         let ranges = if self.layout == Layout::Old { [24..36, 40..44] } else { [64..88, 92..96] };
         ranges.map(|range| self.bytes.get(range).unwrap_or_default().to_vec())
+    }
+
+    /// A digest of what all members have alike and keep under another UUID, the array's name too.
+    fn key(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.layout.name());
+        self.array().iter().for_each(|part| digest.update(part));
+        if self.layout != Layout::Old {
+            digest.update(array::<32>(&self.bytes, 32));
+        }
+        hex(&digest.finalize())
     }
 
     fn number(&self) -> u32 {

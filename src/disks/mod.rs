@@ -29,7 +29,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-pub use any::{plan, probe};
+pub use any::{plan, plan_all, probe};
 
 /// A device, a partition or an image, read at byte offsets.
 pub trait Blocks {
@@ -130,8 +130,19 @@ pub struct Id {
     pub value: String,
 }
 
+/// Devices that hold one thing together, and whose ids are changed together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Group {
+    /// Devices of the same format and the same key belong together. It is the same before, during and after a change.
+    pub key: String,
+    /// How many of them are needed at least.
+    pub members: u32,
+}
+
 /// What stands on a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Found {
     /// The format.
     pub format: Format,
@@ -143,6 +154,17 @@ pub struct Found {
     pub label: Option<String>,
     /// Why its ids are not changed as it stands, a sentence; none when they can be.
     pub refusal: Option<String>,
+    /// What else it belongs to; none for a format, or an instance of one, that stands alone.
+    pub group: Option<Group>,
+    /// Does a LUKS header hold a token that this machine's TPM opens?
+    pub tpm: bool,
+}
+
+impl Found {
+    /// With nothing but ids.
+    fn of(format: Format, variant: &str, ids: Vec<Id>) -> Found {
+        Found { format, variant: variant.into(), ids, label: None, refusal: None, group: None, tpm: false }
+    }
 }
 
 /// One write: some sectors, as they were and as they shall be.

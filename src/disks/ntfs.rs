@@ -22,13 +22,11 @@ struct Volume {
 /// When the device cannot be read, and when the volume is larger than it.
 pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> {
     let Some(volume) = find(blocks)? else { return Ok(None) };
+    let id = Id { name: "serial".into(), value: format!("{:016X}", le64(&volume.sector, SERIAL)) };
     Ok(Some(Found {
-        format: Format::Ntfs,
-        variant: "ntfs".into(),
-        ids: vec![Id { name: "serial".into(), value: format!("{:016X}", le64(&volume.sector, SERIAL)) }],
-        // It stands in the file $Volume, not here.
-        label: None,
+        // The label stands in the file $Volume, not here.
         refusal: check(&volume).err().map(|trouble| trouble.to_string()),
+        ..Found::of(Format::Ntfs, "ntfs", vec![id])
     }))
 }
 

@@ -38,12 +38,11 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         Err(trouble) => return Err(trouble),
     };
     let variant = if swap.signature == *b"SWAP-SPACE" { "0" } else { "1" };
+    let id = Id { name: "uuid".into(), value: Uuid::from_bytes(bytes(&swap.sector, UUID)).to_string() };
     Ok(Some(Found {
-        format: Format::Swap,
-        variant: variant.into(),
-        ids: vec![Id { name: "uuid".into(), value: Uuid::from_bytes(bytes(&swap.sector, UUID)).to_string() }],
         label: text(&bytes::<16>(&swap.sector, 28)),
         refusal,
+        ..Found::of(Format::Swap, variant, vec![id])
     }))
 }
 

@@ -53,7 +53,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
     }
     let label = Some(text(&primary.sector, 108, 12)).filter(|label| !label.is_empty());
     let variant = if primary.v5() { "5" } else { "4" };
-    Ok(Some(Found { format: Format::Xfs, variant: variant.into(), ids, label, refusal }))
+    Ok(Some(Found { label, refusal, ..Found::of(Format::Xfs, variant, ids) }))
 }
 
 /// The writes that give the filesystem the UUID `new`; none when it has it everywhere.

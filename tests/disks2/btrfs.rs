@@ -2,7 +2,7 @@
 //! btrfs, judged by btrfs check and by the kernel.
 
 use reseal::disks::btrfs::{devices, plan, plan_all, probe};
-use reseal::disks::{Patch, Trouble};
+use reseal::disks::{self, Format, Id, Patch, Trouble};
 use uuid::Uuid;
 
 use crate::rig::{self, DIGEST, FILL, Image, mounted, output, run};
@@ -85,7 +85,7 @@ fn one_device_keeps_its_files_at_every_cut() {
         assert_eq!(id(&image, "metadata-uuid").as_deref(), Some(&*first));
         if name == "crc32c" {
             let found = probe(&image).unwrap().unwrap();
-            assert_eq!((found.label.as_deref(), found.refusal), (Some("golden"), None));
+            assert_eq!((found.label.as_deref(), found.refusal, found.group), (Some("golden"), None, None));
             assert_eq!(rig::blkid(&image, "UUID_SUB"), id(&image, "uuid-sub").unwrap());
             let (image, second) = cuts(image, rig::fresh());
             let (image, third) = cuts(image, first.parse().unwrap());
@@ -127,9 +127,15 @@ fn several_devices_complete_from_every_cut() {
     let arguments = images.iter().map(Image::arg);
     run("mkfs.btrfs", &["-q", "-f", "-d", "raid1", "-m", "raid1"].into_iter().chain(arguments).collect::<Vec<_>>());
     let new = rig::fresh();
-    let plans = |images: &[Image]| plan_all(&images.iter().collect::<Vec<_>>(), new).unwrap();
+    let ids = vec![vec![Id { name: "uuid".into(), value: new.to_string() }]; 3];
+    let plans = |images: &[Image]| disks::plan_all(&images.iter().collect::<Vec<_>>(), Format::Btrfs, &ids).unwrap();
+    let group = probe(&images[0]).unwrap().unwrap().group.unwrap();
+    assert_eq!(group.members, 3);
     let count = rig::cut_everywhere(&images, plans, |images, _| {
         assert_eq!(devices(&images[0]).unwrap(), 3);
+        for image in images {
+            assert_eq!(probe(image).unwrap().unwrap().group.as_ref(), Some(&group));
+        }
     });
     let attach: Vec<_> = images.iter().skip(1).map(|image| format!("losetup --find --show {}", image.arg())).collect();
     let script = format!(

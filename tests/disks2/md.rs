@@ -2,7 +2,7 @@
 //! Software RAID, judged by mdadm(8). Making an array takes the kernel's driver, so the superblocks are built here.
 
 use reseal::disks::md::{plan_all, probe};
-use reseal::disks::{Patch, Trouble};
+use reseal::disks::{self, Format, Id, Patch, Trouble};
 use uuid::Uuid;
 
 use crate::rig::{self, Image, run};
@@ -124,7 +124,14 @@ fn every_version_completes_from_every_cut() {
         let images = make(&directory, version);
         let old: Uuid = probe(&images[0]).unwrap().unwrap().ids[0].value.parse().unwrap();
         let (new, members) = (rig::fresh(), [rig::fresh(), rig::fresh(), rig::fresh()]);
-        let plans = |images: &[Image]| plan_all(&images.iter().collect::<Vec<_>>(), new, &members).unwrap();
+        let id = |name: &str, value: Uuid| Id { name: name.into(), value: value.to_string() };
+        let mut ids = members.map(|member| vec![id("uuid", new), id("uuid-sub", member)]);
+        if version == "0.90" {
+            ids.iter_mut().for_each(|ids| ids.truncate(1));
+        }
+        let plans = |images: &[Image]| disks::plan_all(&images.iter().collect::<Vec<_>>(), Format::Md, &ids).unwrap();
+        let group = probe(&images[0]).unwrap().unwrap().group.unwrap();
+        assert_eq!(group.members, 2);
         let examined = |image: &Image, ended: bool| {
             let examined = run("mdadm", &["--examine", image.arg()]);
             // With a bitmap of another UUID mdadm takes the feature away before it adds up.
@@ -134,6 +141,9 @@ fn every_version_completes_from_every_cut() {
         // One member at each fourth cut; planning checks them all.
         let mut cut = 0;
         count += rig::cut_everywhere(&images, plans, |images, _| {
+            for image in images {
+                assert_eq!(probe(image).unwrap().unwrap().group.as_ref(), Some(&group));
+            }
             cut += 1;
             if cut % 4 == 0 {
                 examined(&images[cut / 4 % 3], false);
@@ -177,6 +187,11 @@ fn what_is_not_plain_is_left_alone() {
         refused(&[a, a, b], "twice");
         plan_all(&[a, b], new, &[]).unwrap();
         assert!(plan_all(&[a, b], new, &[new]).is_err());
+        let uuid = |value: Uuid| vec![Id { name: "uuid".into(), value: value.to_string() }];
+        assert!(disks::plan_all(&[a, b], Format::Md, &[uuid(new), uuid(rig::fresh())]).is_err());
+        assert!(disks::plan_all(&[a, b], Format::Md, &[uuid(new)]).is_err());
+        assert!(disks::plan_all::<Image>(&[], Format::Md, &[]).is_err());
+        assert!(disks::plan_all(&[a, b], Format::Ext, &[uuid(new), uuid(new)]).is_err());
         let other = &make(&tempfile::tempdir_in(directory.path()).unwrap(), version)[1];
         refused(&[a, other], "more than one");
         let at = if version == "1.2" { 4096 } else { SIZE - 65536 };

@@ -141,7 +141,8 @@ pub fn spoil(
 
 /// Leaves the images in every state that a cut of `plan` can leave them in: after each batch, and with each subset of
 /// the writes of the next (a thousand at random beyond ten writes). `judge` says whether they open; planned again and
-/// carried out, they must end at the same bytes as without a cut. They are left wholly changed. Returns the count.
+/// carried out, they must end at the same bytes as without a cut. They are left wholly changed. Several are written
+/// batch by batch, and device by device: whoever carries the patches out may do either. Returns the count.
 pub fn cut_everywhere(
     images: &[Image],
     plan: impl Fn(&[Image]) -> Vec<Patch>,
@@ -149,20 +150,18 @@ pub fn cut_everywhere(
 ) -> usize {
     let patches = plan(images);
     let rounds = patches.iter().map(|patch| patch.batches.len()).max().unwrap_or(0);
-    // Several devices are written batch by batch, all of them before the next.
-    let batches: Vec<Vec<(usize, &SectorWrite)>> = (0..rounds)
-        .map(|round| {
-            let of = |(image, patch): (usize, &'_ Patch)| patch.batches.get(round).map(|_| (image, round));
-            patches
-                .iter()
-                .enumerate()
-                .filter_map(of)
-                .flat_map(|(image, round)| patches[image].batches[round].iter().map(move |write| (image, write)))
-                .collect()
-        })
-        .collect();
-    assert!(!batches.is_empty(), "the plan is empty");
-    let touched: Vec<_> = batches
+    let batch = |image: usize, round: usize| {
+        patches[image].batches.get(round).into_iter().flatten().map(move |write| (image, write)).collect::<Vec<_>>()
+    };
+    let together = (0..rounds).map(|round| (0..images.len()).flat_map(|image| batch(image, round)).collect());
+    let one_by_one = (0..images.len()).flat_map(|image| (0..rounds).map(move |round| (image, round)));
+    let one_by_one = one_by_one.map(|(image, round)| batch(image, round)).filter(|batch| !batch.is_empty());
+    let mut orders: Vec<Vec<Vec<(usize, &SectorWrite)>>> = vec![together.collect()];
+    if images.len() > 1 {
+        orders.push(one_by_one.collect());
+    }
+    assert!(!orders[0].is_empty(), "the plan is empty");
+    let touched: Vec<_> = orders[0]
         .iter()
         .flatten()
         .map(|(image, write)| (*image, write.offset, images[*image].get(write.offset, write.before.len())))
@@ -180,7 +179,9 @@ pub fn cut_everywhere(
 
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut count = 0;
-    for (done, batch) in batches.iter().enumerate() {
+    let cuts =
+        orders.iter().flat_map(|batches| batches.iter().enumerate().map(move |(done, batch)| (batches, done, batch)));
+    for (batches, done, batch) in cuts {
         let subsets: Vec<Vec<bool>> = if batch.len() <= 10 {
             let all = 1_u32 << batch.len();
             (0..all).map(|bits| (0..batch.len()).map(|write| bits >> write & 1 == 1).collect()).collect()
