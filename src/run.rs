@@ -20,8 +20,6 @@ pub struct Run<'a> {
     pub policy: &'a Policy,
     /// Reset or seal.
     pub purpose: Purpose,
-    /// The boot's stage; none by hand.
-    pub stage: Option<Stage>,
     /// What a failing regenerator does.
     pub on_error: OnError,
 }
@@ -51,11 +49,13 @@ impl Run<'_> {
         interrupt: &mut dyn FnMut(usize) -> bool,
     ) -> Result<(Outcome, Record)> {
         let mut record = Record::of(plan, past, self.guest, self.purpose)?;
-        let end = apply::run(plan, self.guest, &mut record, Control { stage: self.stage, interrupt })?;
+        let end = apply::run(plan, self.guest, &mut record, Control { stage: self.guest.stage, interrupt })?;
         let outcome = match end {
             End::Interrupted => Outcome::Interrupted,
             End::Deferred => Outcome::Deferred,
             End::Done => match self.verify(past, &record)? {
+                // The stages that follow go on with the journal.
+                left if left.is_empty() && self.guest.stage == Some(Stage::Early) => Outcome::Done,
                 left if left.is_empty() => {
                     apply::finish(self.guest, &record)?;
                     Outcome::Done

@@ -28,7 +28,7 @@ fn run(case: &Case, root: &Path, stop: Option<usize>) -> Outcome {
     let policy: Policy = case.policy();
     let past = case.past(&guest);
     let plan = plan(case, &guest, &past);
-    let run = Run { guest: &guest, policy: &policy, purpose: case.purpose(), stage: None, on_error: OnError::GoOn };
+    let run = Run { guest: &guest, policy: &policy, purpose: case.purpose(), on_error: OnError::GoOn };
     run.carry_out(&plan, &past, &mut |step| Some(step) == stop).unwrap().0
 }
 

@@ -10,22 +10,27 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
-use super::journal;
+use super::{active, journal, kernel};
 use crate::disks::device::{Device, Window};
-use crate::disks::{self, Format, Id, Patch};
+use crate::disks::{self, Format, Id, Patch, SectorWrite};
 use crate::guest::Guest;
 use crate::plan::derive::hex;
+use crate::plan::{Place, Via};
 
-/// Offset and size in bytes of what lies on the device.
-type Place = (u64, u64);
+/// These devices did not take the ids that they shall have.
+#[derive(Debug, thiserror::Error)]
+#[error("setting ids on {}", .0.join(", "))]
+pub struct DeviceFailed(pub(super) Vec<String>);
 
-/// Does it hold these ids, in every copy of them?
-pub fn holds(device: &str, place: Place, format: Format, ids: &[Id]) -> Result<bool> {
-    let open = Device::open(Path::new(device)).with_context(|| format!("opening {device}"))?;
-    let window = Window::new(&open, place.0, place.1);
-    let found = disks::probe(&window, format)?;
-    Ok(found.is_some_and(|found| ids.iter().all(|id| found.ids.contains(id)))
-        && disks::plan(&window, format, ids)?.batches.is_empty())
+/// Do all places hold the ids that they shall have, in every copy of them?
+pub fn holds(format: Format, places: &[Place], via: &Via) -> Result<bool> {
+    for place in places {
+        if !ids(format, place)?.is_some_and(|found| place.after.iter().all(|id| found.contains(id))) {
+            return Ok(false);
+        }
+    }
+    // A file system that is mounted is not to be planned, and the kernel sees to its copies.
+    Ok(matches!(via, Via::Kernel { .. }) || patches(format, places)?.iter().all(Patch::is_empty))
 }
 
 /// The loop device that an image is attached to, if it is: a mounted file system would write its own ids back.
@@ -38,62 +43,120 @@ fn attached(device: &str) -> Option<String> {
     loops.next().map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
-/// Is it what the plan found, and nobody's else? A cut leaves each id as it was, or as it shall be.
-pub fn unchanged(device: &str, place: Place, format: Format, ids: [&[Id]; 2]) -> Result<()> {
-    if let Some(name) = attached(device) {
-        bail!("{device} is attached as /dev/{name}; `losetup -d /dev/{name}` lets it go");
-    }
-    let open = Device::open(Path::new(device)).with_context(|| format!("opening {device}"))?;
-    let found = disks::probe(&Window::new(&open, place.0, place.1), format)?;
-    let known = |id: &Id| !format.renews(id) || ids.iter().any(|list| list.contains(id));
-    if !found.is_some_and(|found| found.ids.iter().all(known)) {
-        bail!("{device} has changed since the plan was made");
-    }
-    Ok(())
-}
-
-/// Gives it these ids. The sectors that are written over are kept in the journal until the device is read back.
-pub fn set(guest: &Guest, device: &str, place: Place, format: Format, ids: &[Id]) -> Result<()> {
-    let patch = {
-        let open = Device::open(Path::new(device)).with_context(|| format!("opening {device}"))?;
-        disks::plan(&Window::new(&open, place.0, place.1), format, ids)?
-    };
-    journal::keep_sectors(guest, &sectors(device, place, &patch))?;
-    write(device, place, &patch).with_context(|| format!("writing {device}"))?;
-    if !holds(device, place, format, ids)? {
-        bail!("{device} does not hold what was written to it");
+/// Are they what the plan found, and nobody's else? A cut leaves each id as it was, or as it shall be.
+pub fn unchanged(format: Format, places: &[Place]) -> Result<()> {
+    for place in places {
+        let device = &place.device;
+        if let Some(name) = attached(device) {
+            bail!("{device} is attached as /dev/{name}; `losetup -d /dev/{name}` lets it go");
+        }
+        let known = |id: &Id| !format.renews(id) || place.before.contains(id) || place.after.contains(id);
+        if !ids(format, place)?.is_some_and(|found| found.iter().all(known)) {
+            bail!("{device} has changed since the plan was made");
+        }
     }
     Ok(())
 }
 
-/// Offsets on the device and the old bytes, a line each.
-fn sectors(device: &str, place: Place, patch: &Patch) -> String {
-    let mut text = format!("{device}\n");
-    for write in patch.batches.iter().flatten() {
+/// Gives them these ids, in the way that the plan names. The sectors that are written over are kept in the journal until
+/// the devices are read back.
+pub fn set(guest: &Guest, format: Format, places: &[Place], via: &Via) -> Result<()> {
+    let devices = places.iter().map(|place| place.device.clone()).collect();
+    set_all(guest, format, places, via).context(DeviceFailed(devices))
+}
+
+fn set_all(guest: &Guest, format: Format, places: &[Place], via: &Via) -> Result<()> {
+    match via {
+        Via::Sectors => write(guest, format, places, OFlag::O_EXCL)?,
+        Via::Shared => write(guest, format, places, OFlag::empty())?,
+        Via::Kernel { mounted } => {
+            for place in places {
+                kernel::set(place, mounted)?;
+            }
+        }
+        Via::Swap => {
+            let devices: Vec<&str> = places.iter().map(|place| place.device.as_str()).collect();
+            active::while_swap_is_off(&devices, || write(guest, format, places, OFlag::O_EXCL))?;
+        }
+        Via::Stopped { stop, start } => {
+            active::while_stopped(stop, start, || write(guest, format, places, OFlag::O_EXCL))?;
+        }
+    }
+    if !holds(format, places, via)? {
+        bail!("what was written does not stand there");
+    }
+    Ok(())
+}
+
+fn ids(format: Format, place: &Place) -> Result<Option<Vec<Id>>> {
+    let open = open(place)?;
+    let window = Window::new(&open, place.offset, place.size);
+    Ok(disks::probe(&window, format)?.map(|found| found.ids))
+}
+
+fn open(place: &Place) -> Result<Device> {
+    Device::open(Path::new(&place.device)).with_context(|| format!("opening {}", place.device))
+}
+
+/// The writes for each place, made from what stands on all of them.
+fn patches(format: Format, places: &[Place]) -> Result<Vec<Patch>> {
+    let open: Vec<Device> = places.iter().map(open).collect::<Result<_>>()?;
+    let windows: Vec<_> =
+        open.iter().zip(places).map(|(device, place)| Window::new(device, place.offset, place.size)).collect();
+    let windows: Vec<_> = windows.iter().collect();
+    let ids: Vec<Vec<Id>> = places.iter().map(|place| place.after.clone()).collect();
+    Ok(disks::plan_all(&windows, format, &ids)?)
+}
+
+fn write(guest: &Guest, format: Format, places: &[Place], exclusive: OFlag) -> Result<()> {
+    let patches = patches(format, places)?;
+    journal::keep_sectors(guest, &sectors(places, &patches))?;
+    let mut files = Vec::new();
+    for place in places {
+        // A block device that is mounted or part of a mapping cannot be opened exclusively, open(2).
+        let flags = OFlag::O_RDWR | exclusive | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let open = nix::fcntl::open(Path::new(&place.device), flags, Mode::empty());
+        let file = File::from(open.with_context(|| format!("opening {} for writing", place.device))?);
+        // udev and losetup respect this lock, systemd's "Locking Block Device Access".
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
+        files.push(lock.with_context(|| format!("locking {}", place.device))?);
+    }
+    // What makes the new ids valid stands in a patch's last batch: all that leads up to it is written everywhere first.
+    let most = patches.iter().map(|patch| patch.batches.len()).max().unwrap_or(0);
+    for turn in (0..most).rev() {
+        for ((place, patch), file) in places.iter().zip(&patches).zip(&files) {
+            let batch = patch.batches.len().checked_sub(turn + 1).map(|number| &patch.batches[number]);
+            for one in batch.into_iter().flatten() {
+                write_one(file, place, one).with_context(|| format!("writing {}", place.device))?;
+            }
+            if batch.is_some() {
+                file.sync_data().with_context(|| format!("writing {}", place.device))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_one(file: &File, place: &Place, write: &SectorWrite) -> Result<()> {
+    let at = place.offset.checked_add(write.offset).context("a write beyond the device")?;
+    let inside = write.offset.checked_add(write.after.len() as u64).is_some_and(|end| end <= place.size);
+    let mut now = vec![0; write.before.len()];
+    file.read_exact_at(&mut now, at)?;
+    if !inside || now != write.before || write.before.len() != write.after.len() {
+        bail!("the sectors at byte {at} are not what the plan found");
+    }
+    Ok(file.write_all_at(&write.after, at)?)
+}
+
+/// For each place its device, then offsets on it and the old bytes, a line each.
+fn sectors(places: &[Place], patches: &[Patch]) -> String {
+    let mut text = String::new();
+    for (place, patch) in places.iter().zip(patches) {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{} {}", place.0 + write.offset, hex(&write.before));
+        let _ = writeln!(text, "{}", place.device);
+        for write in patch.batches.iter().flatten() {
+            let _ = writeln!(text, "{} {}", place.offset + write.offset, hex(&write.before));
+        }
     }
     text
-}
-
-fn write(device: &str, place: Place, patch: &Patch) -> Result<()> {
-    // A block device that is mounted or part of a mapping cannot be opened exclusively, open(2).
-    let flags = OFlag::O_RDWR | OFlag::O_EXCL | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::from(nix::fcntl::open(Path::new(device), flags, Mode::empty())?);
-    // udev and losetup respect this lock, systemd's "Locking Block Device Access".
-    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-    for batch in &patch.batches {
-        for write in batch {
-            let at = place.0.checked_add(write.offset).context("a write beyond the device")?;
-            let inside = write.offset.checked_add(write.after.len() as u64).is_some_and(|end| end <= place.1);
-            let mut now = vec![0; write.before.len()];
-            file.read_exact_at(&mut now, at)?;
-            if !inside || now != write.before || write.before.len() != write.after.len() {
-                bail!("the sectors at byte {at} are not what the plan found");
-            }
-            file.write_all_at(&write.after, at)?;
-        }
-        file.sync_data()?;
-    }
-    Ok(())
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The only code that changes a guest: it works through a plan and takes no decisions.
 
+mod active;
 mod device;
 mod entropy;
 mod journal;
+mod kernel;
 mod live;
 mod preflight;
 mod step;
@@ -22,6 +24,7 @@ use crate::plan::{Change, Plan, Stage};
 use crate::stamp::Record;
 use step::Executor;
 
+use device::DeviceFailed;
 pub use journal::{adopt, restore_stamp};
 
 /// How long a boot waits for the kernel's random pool.
@@ -47,6 +50,16 @@ pub enum Failure {
     /// Some steps were done; the journal is kept, and another run goes on.
     #[error("{0:#}")]
     Stopped(anyhow::Error),
+}
+
+impl Failure {
+    /// The devices that did not take their ids, where that is what stopped the run.
+    pub fn devices(&self) -> Option<&[String]> {
+        match self {
+            Failure::Stopped(error) => error.downcast_ref::<DeviceFailed>().map(|failed| failed.0.as_slice()),
+            Failure::Untouched(_) => None,
+        }
+    }
 }
 
 /// What the caller decides about a run.
@@ -111,7 +124,7 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
         match (done, &step.change) {
             (Ok(()), _) => {}
             // The files are right, and the next boot brings the running system to them.
-            (Err(error), Change::Live(_)) => {
+            (Err(error), Change::Live(live)) if !live.is_needed() => {
                 executor.found(step, format!("{error:#}; it does so from the next boot on"))
             }
             (Err(error), _) => return Err(Failure::Stopped(error)),

@@ -52,9 +52,7 @@ pub fn unchanged(guest: &Guest, plan: &Plan, change: &Change) -> Result<()> {
         Change::Move { from, .. } | Change::Copy { from, .. } => {
             return if guest.root.stat(from)?.is_some() { Ok(()) } else { bail!("/{from} is gone") };
         }
-        Change::SetId { device, offset, size, format, before, after } => {
-            return device::unchanged(device, (*offset, *size), *format, [before, after]);
-        }
+        Change::SetId { format, places, .. } => return device::unchanged(*format, places),
         Change::Publish { .. } | Change::Live(_) => return Ok(()),
     };
     // What an earlier step brings here cannot be seen yet.

@@ -50,9 +50,7 @@ impl<'a> Executor<'a> {
             Change::Link { path, target, .. } => writer.link(path, target),
             Change::Keygen { path, key, meta, .. } => self.keygen(plan, path, key, *meta),
             Change::Publish { path, meta, .. } => writer.put(path, &published(self.guest, change)?, *meta),
-            Change::SetId { device, offset, size, format, after, .. } => {
-                device::set(self.guest, device, (*offset, *size), *format, after)
-            }
+            Change::SetId { format, places, via } => device::set(self.guest, *format, places, via),
             Change::Live(change) => live::carry_out(change, self.guest),
         }
     }
@@ -126,10 +124,8 @@ pub fn is_done(guest: &Guest, record: Option<&Record>, change: &Change) -> Resul
             let all = keys.iter().all(|key| exists(&format!("{key}.pub")).unwrap_or(false));
             all && root.read(path)? == Some(published(guest, change)?)
         }
-        Change::SetId { device, offset, size, format, after, .. } => {
-            device::holds(device, (*offset, *size), *format, after)?
-        }
-        Change::Live(change) => live::is_done(change)?,
+        Change::SetId { format, places, via } => device::holds(*format, places, via)?,
+        Change::Live(change) => live::is_done(change, guest)?,
     })
 }
 

@@ -19,7 +19,7 @@ use super::{Exit, is_human, policy, print, print_json};
 use crate::apply;
 use crate::cli::Options;
 use crate::guest::Guest;
-use crate::guest::disks::Disk;
+use crate::guest::disks::{Disk, Disks};
 use crate::keys;
 use crate::plan::draft::Purpose;
 use crate::plan::key::{KeySpec, PgpAlgorithm, SshAlgorithm};
@@ -150,7 +150,7 @@ const DISK: &str = "disk.raw";
 fn open_guest(root: &Path) -> Result<Guest> {
     let mut guest = Guest::open(root)?;
     if root.join(DISK).exists() {
-        guest.disks.push(Disk::read(&root.join(DISK))?);
+        guest.disks = Disks::of_images(&[root.join(DISK)])?;
     }
     Ok(guest)
 }
@@ -187,7 +187,7 @@ fn reset(options: &Options, root: &Path) -> Result<()> {
     let _lock = apply::lock(&guest)?;
     let past = Memory::read(&guest)?.past(&guest, Purpose::Reset, false)?;
     let plan = regenerators::plan(&policy, &guest, past.clone(), Purpose::Reset, OnError::Stop)?;
-    let run = Run { guest: &guest, policy: &policy, purpose: Purpose::Reset, stage: None, on_error: OnError::Stop };
+    let run = Run { guest: &guest, policy: &policy, purpose: Purpose::Reset, on_error: OnError::Stop };
     match carry_out(&run, &plan, &past)? {
         (Exit::Done, _) => Ok(()),
         (exit, _) => bail!("resetting {} ended with {exit:?}", root.display()),

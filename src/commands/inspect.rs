@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, open, print, print_json, style};
+use super::{Exit, is_human, open_with_disks, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::Guest;
 use crate::guest::disks::Disk;
@@ -52,10 +52,10 @@ pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = open(options)?;
+    let guest = open_with_disks(options)?;
     let (identities, findings) = identities(&guest)?;
     if !is_human(options) {
-        print_json(&Inventory { version: 1, machine: &guest.machine, disks: &guest.disks, identities, findings })?;
+        print_json(&Inventory { version: 1, machine: &guest.machine, disks: &guest.disks.list, identities, findings })?;
         return Ok(Exit::Done);
     }
     let mut text = format!("{}\n", guest.machine.describe());

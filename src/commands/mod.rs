@@ -3,6 +3,7 @@
 
 mod adopt;
 mod apply;
+mod boot;
 mod demo;
 mod inspect;
 mod list;
@@ -22,7 +23,7 @@ use serde::Serialize;
 use crate::apply::Failure;
 use crate::cli::{Cli, Command, Format, Options};
 use crate::guest::Guest;
-use crate::guest::disks::Disk;
+use crate::guest::disks::Disks;
 use crate::plan::show::Style;
 use crate::policy::{Policy, PolicyError};
 use crate::regenerators;
@@ -115,10 +116,19 @@ fn open(options: &Options) -> Result<Opened> {
     };
     let root = scratch.as_ref().map(|scratch| scratch.0.as_path()).or(options.root.as_deref());
     let mut guest = Guest::open(root.unwrap_or(Path::new("/")))?;
-    for image in &options.image {
-        guest.disks.push(Disk::read(image)?);
+    if !options.image.is_empty() {
+        guest.disks = Disks::of_images(&options.image)?;
     }
     Ok(Opened { guest, _scratch: scratch })
+}
+
+/// As [`open`], with the disks of the running system where no images are named.
+fn open_with_disks(options: &Options) -> Result<Opened> {
+    let mut opened = open(options)?;
+    if options.image.is_empty() {
+        opened.guest.look_at_disks()?;
+    }
+    Ok(opened)
 }
 
 /// The policy that the options ask for.
@@ -135,7 +145,7 @@ fn policy(options: &Options, guest: &Guest) -> Result<Policy> {
 
 /// Nothing can rewrite yet what a boot loader on an image quotes.
 fn check_is_no_boot_disk(guest: &Guest, force: bool) -> Result<()> {
-    match guest.disks.iter().find(|disk| disk.boots) {
+    match guest.disks.list.iter().find(|disk| disk.boots) {
         Some(disk) if !force => bail!(
             "{} boots a machine, and its boot loader's quotes of the ids would not follow; `apply --force` goes ahead",
             disk.path

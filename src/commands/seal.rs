@@ -41,7 +41,7 @@ pub fn run(options: &Options, consent: &Consent) -> Result<Exit> {
             return Ok(Exit::Done);
         }
     }
-    let run = Run { guest: &guest, policy: &policy, purpose: Purpose::Seal, stage: None, on_error: OnError::Stop };
+    let run = Run { guest: &guest, policy: &policy, purpose: Purpose::Seal, on_error: OnError::Stop };
     let (exit, record) = carry_out(&run, &plan, &past)?;
     if !is_human(options) {
         print_json(&plan)?;

@@ -4,9 +4,11 @@
 pub mod absolute_path;
 pub mod assignments;
 pub mod device_tags;
+pub mod fstab;
 pub mod hosts;
 pub mod keys;
 pub mod name_template;
 pub mod passwd;
 pub mod sshd_config;
+pub mod unit_name;
 pub mod words;

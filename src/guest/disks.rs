@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What lies on the guest's disk images: partitions, and the formats and ids found by reading them, never by a cache.
+//! What lies on the guest's disks: formats and ids found by reading them, never by a cache, and what is made of each.
+//!
+//! The disks are those of the running system, by sysfs, or images that are named.
 
+mod sysfs;
+mod usage;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -9,8 +15,33 @@ use serde::Serialize;
 use crate::disks::device::{Device, Window};
 use crate::disks::layout::partitions;
 use crate::disks::{self, Blocks as _, Format, Found};
+use crate::formats::fstab::{self, Source};
+use crate::plan::Renewal;
+use crate::root::Root;
+pub use sysfs::Node;
+pub use usage::{Usage, partition_id};
 
-/// A disk image.
+/// The guest's disks.
+#[derive(Debug, Default)]
+pub struct Disks {
+    /// In the order of their names.
+    pub list: Vec<Disk>,
+    /// Why the disks of the running system were not looked at, a sentence.
+    pub unseen: Option<String>,
+    from: From,
+    nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Debug, Default, Clone)]
+enum From {
+    /// A tree without disks.
+    #[default]
+    Nowhere,
+    Images(Vec<PathBuf>),
+    RunningSystem,
+}
+
+/// A disk or an image.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Disk {
@@ -28,7 +59,9 @@ pub struct Disk {
 pub struct Part {
     /// The partition's number; none for the whole disk.
     pub number: Option<u32>,
-    /// Byte offset on the disk.
+    /// What is opened to reach it: a device of its own, or the image.
+    pub path: String,
+    /// Byte offset on what is opened.
     pub offset: u64,
     /// Size in bytes.
     pub size: u64,
@@ -36,6 +69,8 @@ pub struct Part {
     pub found: Vec<Found>,
     /// What has a signature there and is not sound.
     pub unsound: Vec<Unsound>,
+    /// What the running system makes of it.
+    pub usage: Usage,
 }
 
 /// Something that is not what its signature promises.
@@ -48,6 +83,104 @@ pub struct Unsound {
     pub message: String,
 }
 
+impl Disks {
+    /// Reads images.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn of_images(images: &[PathBuf]) -> Result<Disks> {
+        let list = images.iter().map(|image| Disk::read(image)).collect::<Result<_>>()?;
+        Ok(Disks { list, from: From::Images(images.to_vec()), ..Disks::default() })
+    }
+
+    /// Looks at the disks of the running system, whose tree is `root`. A disk that cannot be opened is told, no error.
+    ///
+    /// # Errors
+    /// When /sys or /proc cannot be read.
+    pub fn of_running_system(root: &Root) -> Result<Disks> {
+        let nodes = sysfs::nodes(root)?;
+        let mut disks = Disks { from: From::RunningSystem, ..Disks::default() };
+        let usages = match usage::of(root, &nodes)? {
+            Ok(usages) => usages,
+            Err(why) => {
+                disks.unseen = Some(why);
+                return Ok(disks);
+            }
+        };
+        for node in nodes.values().filter(|node| node.disk.is_none()) {
+            let own = std::iter::once(node).chain(nodes.values().filter(|part| part.disk.as_ref() == Some(&node.name)));
+            let parts = own.map(|part| read_node(part, usages.get(&part.name).cloned().unwrap_or_default())).collect();
+            disks.list.push(Disk { path: format!("/dev/{}", node.name), boots: false, parts });
+        }
+        usage::complete(root, &nodes, &mut disks.list)?;
+        disks.nodes = nodes;
+        Ok(disks)
+    }
+
+    /// The same disks read anew: what stood on them was gathered before a run.
+    ///
+    /// # Errors
+    /// As the first time.
+    pub fn again(&self, root: &Root) -> Result<Disks> {
+        match &self.from {
+            From::Nowhere => Ok(Disks::default()),
+            From::Images(images) => Disks::of_images(images),
+            From::RunningSystem => Disks::of_running_system(root),
+        }
+    }
+
+    /// Are they those of the system that this program runs on?
+    pub fn are_running(&self) -> bool {
+        matches!(self.from, From::RunningSystem)
+    }
+
+    /// The devices that a line of fstab(5) or crypttab(5) may mean, `/dev/vda1`; several where an id is not unique.
+    pub fn sought(&self, root: &Root, source: &Source) -> Vec<String> {
+        usage::sought(root, &self.nodes, &self.list, source)
+    }
+
+    /// A block device of the running system, by its path.
+    pub fn node(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(path.strip_prefix("/dev/")?)
+    }
+
+    /// What fstab(5) and crypttab(5) name by an id, a label or a path, and is not there. `decided` are renewals of this
+    /// guest: a device that has its new id is there, although the file may still have the old one. What may lie inside a
+    /// volume of crypttab(5) that is not open is not missed.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn missing(&self, root: &Root, decided: &[Renewal]) -> Result<Vec<String>> {
+        let text = |path: &str| -> Result<String> {
+            Ok(String::from_utf8_lossy(&root.read(path)?.unwrap_or_default()).into_owned())
+        };
+        let auto = |options: &[String]| !options.iter().any(|option| option == "noauto");
+        let volumes = fstab::volumes(&text("etc/crypttab")?);
+        let is_open = |name: &str| self.nodes.values().any(|node| node.mapped.as_deref() == Some(name));
+        let closed: Vec<_> = volumes.into_iter().filter(|volume| !is_open(&volume.name)).collect();
+        let entries = fstab::entries(&text("etc/fstab")?).into_iter().filter(|entry| auto(&entry.options));
+        let entries = entries.map(|entry| entry.source).filter(|source| match source {
+            Source::Device(path) => !closed.iter().any(|volume| path == &format!("/dev/mapper/{}", volume.name)),
+            _ => closed.is_empty(),
+        });
+        let opened = closed.iter().filter(|volume| auto(&volume.options)).map(|volume| volume.source.clone());
+        let renewed = |source: &Source| {
+            let (Source::Uuid(id) | Source::PartUuid(id)) = source else { return None };
+            let of = decided.iter().find(|renewal| renewal.old.as_deref() == Some(id))?.new.clone()?;
+            Some(if matches!(source, Source::Uuid(_)) { Source::Uuid(of) } else { Source::PartUuid(of) })
+        };
+        let is_here = |source: &Source| !self.sought(root, source).is_empty();
+        let all = entries.chain(opened).filter(|source| !matches!(source, Source::Other(_)));
+        let missing = all.filter(|source| !is_here(source) && !renewed(source).is_some_and(|new| is_here(&new)));
+        Ok(missing.map(|source| source.to_string()).collect())
+    }
+
+    /// Every part of every disk.
+    pub fn parts(&self) -> impl Iterator<Item = (&Disk, &Part)> {
+        self.list.iter().flat_map(|disk| disk.parts.iter().map(move |part| (disk, part)))
+    }
+}
+
 impl Disk {
     /// Reads an image.
     ///
@@ -56,29 +189,68 @@ impl Disk {
     pub fn read(path: &Path) -> Result<Disk> {
         let open = || -> Result<(PathBuf, Device)> { Ok((std::fs::canonicalize(path)?, Device::open(path)?)) };
         let (absolute, device) = open().with_context(|| format!("opening the image {}", path.display()))?;
-        let mut parts = vec![part(&device, None, 0, device.size())];
+        let absolute = absolute.to_string_lossy().into_owned();
+        let part = |number, offset, size| {
+            let mut part = Part::at(&absolute, number, (offset, size), Usage::default());
+            part.probe(&device, &Format::ALL);
+            part
+        };
+        let mut parts = vec![part(None, 0, device.size())];
         let mut boots = false;
         match partitions(&device) {
             Ok(list) => {
                 for one in list {
                     boots |= one.boots;
-                    parts.push(part(&device, Some(one.number), one.offset, one.size));
+                    parts.push(part(Some(one.number), one.offset, one.size));
                 }
             }
             Err(trouble) => parts[0].unsound.push(Unsound { format: Format::Gpt, message: trouble.to_string() }),
         }
-        Ok(Disk { path: absolute.to_string_lossy().into_owned(), boots, parts })
+        Ok(Disk { path: absolute, boots, parts })
     }
 }
 
-fn part(device: &Device, number: Option<u32>, offset: u64, size: u64) -> Part {
-    let window = Window::new(device, offset, size);
-    let (mut found, mut unsound) = (Vec::new(), Vec::new());
-    for format in Format::ALL {
-        match disks::probe(&window, format) {
-            Ok(one) => found.extend(one),
-            Err(trouble) => unsound.push(Unsound { format, message: trouble.to_string() }),
+impl Part {
+    fn at(path: &str, number: Option<u32>, place: (u64, u64), usage: Usage) -> Part {
+        let (offset, size) = place;
+        Part { number, path: path.to_owned(), offset, size, found: Vec::new(), unsound: Vec::new(), usage }
+    }
+
+    fn probe(&mut self, device: &Device, formats: &[Format]) {
+        let window = Window::new(device, self.offset, self.size);
+        for format in formats {
+            match disks::probe(&window, *format) {
+                Ok(one) => self.found.extend(one),
+                Err(trouble) => self.unsound.push(Unsound { format: *format, message: trouble.to_string() }),
+            }
         }
     }
-    Part { number, offset, size, found, unsound }
+
+    /// The image and the partition's number, `/images/disk.raw:1`, or the device.
+    pub fn place(&self) -> String {
+        match self.number {
+            Some(number) if self.offset > 0 => format!("{}:{number}", self.path),
+            _ => self.path.clone(),
+        }
+    }
+}
+
+fn read_node(node: &Node, mut usage: Usage) -> Part {
+    let path = format!("/dev/{}", node.name);
+    let formats = node.formats();
+    let device = match formats[..] {
+        [] => None,
+        _ => match Device::open(Path::new(&path)) {
+            Ok(device) => Some(device),
+            Err(error) => {
+                usage.unreadable = Some(error.to_string());
+                None
+            }
+        },
+    };
+    let mut part = Part::at(&path, node.number, (0, node.size), usage);
+    if let Some(device) = device {
+        part.probe(&device, formats);
+    }
+    part
 }

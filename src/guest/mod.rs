@@ -9,9 +9,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::plan::Stage;
 use crate::root::{Root, trim};
-use disks::Disk;
-use machine::Machine;
+use disks::Disks;
+use machine::{Machine, Place};
 
 /// The system being reset.
 #[derive(Debug)]
@@ -20,12 +21,14 @@ pub struct Guest {
     pub root: Root,
     /// Where it runs.
     pub machine: Machine,
-    /// Its disk images.
-    pub disks: Vec<Disk>,
+    /// Its disks, where they were looked at.
+    pub disks: Disks,
     /// Is it the system that this program runs on?
     pub running: bool,
     /// Is systemd its PID 1? sd_booted(3) looks at the same directory.
     pub systemd: bool,
+    /// How far its boot has come, as the unit that runs says; none by hand.
+    pub stage: Option<Stage>,
 }
 
 impl Guest {
@@ -38,7 +41,7 @@ impl Guest {
         let running = root.is_running_system();
         let machine = if running { Machine::of_running_system() } else { Machine::offline() };
         let systemd = running && root.stat("run/systemd/system").is_ok_and(|found| found.is_some());
-        Ok(Guest { root, machine, disks: Vec::new(), running, systemd })
+        Ok(Guest { root, machine, disks: Disks::default(), running, systemd, stage: None })
     }
 
     /// The same guest with its disks read anew: what stood on them was gathered before a run.
@@ -46,9 +49,20 @@ impl Guest {
     /// # Errors
     /// When its tree or a disk cannot be opened.
     pub fn again(&self) -> Result<Guest> {
-        let disks = self.disks.iter().map(|disk| Disk::read(Path::new(&disk.path))).collect::<Result<_>>()?;
         let root = Root::open(self.root.path())?;
-        Ok(Guest { root, machine: self.machine.clone(), disks, running: self.running, systemd: self.systemd })
+        let disks = self.disks.again(&root)?;
+        Ok(Guest { root, machine: self.machine.clone(), disks, ..*self })
+    }
+
+    /// Looks at the disks of the running system; those that a container sees are its host's.
+    ///
+    /// # Errors
+    /// When /sys or /proc cannot be read.
+    pub fn look_at_disks(&mut self) -> Result<()> {
+        if self.running && self.machine.place != Place::Container {
+            self.disks = Disks::of_running_system(&self.root)?;
+        }
+        Ok(())
     }
 
     /// Root-relative paths that are mount points in the running system right now; none for a tree that does not run.

@@ -50,6 +50,14 @@ pub enum Kind {
     Residue,
 }
 
+impl Kind {
+    /// Does it stand in no file, but on a disk?
+    pub fn is_on_disk(self) -> bool {
+        use Kind::{DiskId, FsUuid, LuksUuid, LvmUuid, MdUuid, PartitionId, SwapUuid};
+        matches!(self, FsUuid | SwapUuid | LuksUuid | LvmUuid | MdUuid | DiskId | PartitionId)
+    }
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(out)
@@ -170,12 +178,54 @@ pub enum Change {
     Link { path: String, before: State, target: String },
     /// Makes a key; the secret is born in the executor.
     Keygen { path: String, key: KeySpec, before: State, meta: Meta },
-    /// Gives what lies at `offset` of a device or image other ids: one verb for every on-disk format.
-    SetId { device: String, offset: u64, size: u64, format: Format, before: Vec<Id>, after: Vec<Id> },
+    /// Gives what lies on devices or images other ids: one verb for every on-disk format.
+    SetId { format: Format, places: Vec<Place>, via: Via },
     /// Writes the public halves of host keys where other machines can pick them up.
     Publish { path: String, format: PublicForm, keys: Vec<String>, name: String, meta: Meta },
     /// Changes the running system.
     Live(Live),
+}
+
+/// Where ids are set: what lies at an offset of a device or image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Place {
+    /// The device or image.
+    pub device: String,
+    /// In bytes.
+    pub offset: u64,
+    /// In bytes.
+    pub size: u64,
+    /// The ids that the plan found.
+    pub before: Vec<Id>,
+    /// The ids that it shall have.
+    pub after: Vec<Id>,
+}
+
+/// How ids are set, by the use that is made of the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Via {
+    /// By writing sectors: nobody uses it.
+    Sectors,
+    /// By writing sectors of a table whose partitions are in use: the kernel read it once, and reads it no more.
+    Shared,
+    /// By the kernel, which has the file system mounted there.
+    Kernel { mounted: String },
+    /// By writing sectors while the swap space is not in use.
+    Swap,
+    /// By writing sectors while what stands on it is stopped, in this order; afterwards it starts again.
+    Stopped { stop: Vec<Active>, start: Vec<Active> },
+}
+
+/// Something that the kernel has put together from devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Active {
+    /// A volume group, by its name.
+    VolumeGroup { name: String },
+    /// An array of software RAID: its device, and those of its members.
+    Array { device: String, members: Vec<String> },
 }
 
 /// How public host keys are written down for others.
@@ -196,6 +246,18 @@ pub enum Live {
     Hostname { before: String, after: String },
     /// The id that PID 1 and journald hold; both read it once, when they start.
     MachineId { before: String, after: String },
+    /// Rules of udev(7) that keep the old names of devices alive beside the new ones, for the rest of this boot: PID 1
+    /// unmounts what is mounted by a name that goes.
+    DeviceNames { rules: String },
+    /// Units that PID 1 made from files that have changed: all are read anew, these started.
+    Units { start: Vec<String> },
+}
+
+impl Live {
+    /// Must it not fail? What follows would take away names that the running system waits for.
+    pub fn is_needed(&self) -> bool {
+        matches!(self, Live::DeviceNames { .. })
+    }
 }
 
 /// When in the life of a boot a step may run.

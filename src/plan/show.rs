@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::key::KeySpec;
-use super::{Change, Content, Finding, Live, Plan, Renewal, Severity, State, Step};
+use super::{Change, Content, Finding, Live, Place, Plan, Renewal, Severity, State, Step};
 
 /// Text in colour, or plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +67,25 @@ pub fn title(change: &Change) -> String {
         Change::Keygen { path, key: KeySpec::OpenPgp { algorithm, user_id, .. }, .. } => {
             format!("make the {} key of {} in /{path}", word(algorithm), printable(user_id))
         }
-        Change::SetId { device, offset, format, after, .. } => {
-            let ids: Vec<String> = after.iter().map(|id| format!("{} {}", id.name, id.value)).collect();
-            format!("give the {} at byte {offset} of {} the {}", word(format), printable(device), ids.join(", "))
+        Change::SetId { format, places, .. } => {
+            let place = |place: &Place| {
+                let ids: Vec<String> = place.after.iter().map(|id| format!("{} {}", id.name, id.value)).collect();
+                let at = if place.offset > 0 { format!("at byte {} of ", place.offset) } else { "on ".to_owned() };
+                format!("{at}{} the {}", printable(&place.device), ids.join(", "))
+            };
+            let places: Vec<String> = places.iter().map(place).collect();
+            format!("give the {} {}", word(format), places.join("; "))
         }
         Change::Publish { path, keys, .. } => format!("write the public halves of {} keys to /{path}", keys.len()),
         Change::Live(Live::Hostname { before, after }) => {
             format!("set the running host name {} to {after}", printable(before))
         }
         Change::Live(Live::MachineId { after, .. }) => format!("have PID 1 and journald use the machine-id {after}"),
+        Change::Live(Live::DeviceNames { .. }) => "keep the old names of devices alive for the rest of this boot".into(),
+        Change::Live(Live::Units { start }) if start.is_empty() => "have PID 1 read its units anew".into(),
+        Change::Live(Live::Units { start }) => {
+            format!("have PID 1 read its units anew, and start {}", printable(&start.join(", ")))
+        }
     }
 }
 

@@ -47,11 +47,13 @@ pub struct RunPolicy {
     pub only: Vec<String>,
     /// These regenerators do not run.
     pub skip: Vec<String>,
+    /// How long a first boot waits for devices that fstab(5) and crypttab(5) name, in seconds.
+    pub device_wait: u32,
 }
 
 impl Default for RunPolicy {
     fn default() -> RunPolicy {
-        RunPolicy { r#where: vec![Where::Vm, Where::Container], only: Vec::new(), skip: Vec::new() }
+        RunPolicy { r#where: vec![Where::Vm, Where::Container], only: Vec::new(), skip: Vec::new(), device_wait: 10 }
     }
 }
 
@@ -77,6 +79,8 @@ where = ["vm", "container"]
 only = []
 # These regenerators do not run.
 skip = []
+# How long a first boot waits for the devices that fstab and crypttab name before it changes ids, in seconds.
+device-wait = 10
 "#;
 
 /// The merged policy.
@@ -157,6 +161,20 @@ impl Policy {
         let above = Policy::parse("built in", text)?;
         for (id, table) in above.tables {
             overlay(self.tables.entry(id).or_default(), table);
+        }
+        Ok(())
+    }
+
+    /// Leaves what is on these devices as it is, whatever the policy says, in the tables of these regenerators.
+    ///
+    /// # Errors
+    /// Never with paths of devices.
+    pub fn keep_devices(&mut self, ids: &[&str], devices: &[String]) -> Result<()> {
+        for id in ids.iter().filter(|id| PIPELINE.iter().any(|entry| entry.id == **id && entry.has_options())) {
+            let table = self.tables.entry((*id).to_owned()).or_default();
+            let keep = table.entry("keep").or_insert_with(|| toml::Value::Array(Vec::new()));
+            let list = keep.as_array_mut().context("`keep` is no list")?;
+            list.extend(devices.iter().map(|device| toml::Value::String(device.clone())));
         }
         Ok(())
     }

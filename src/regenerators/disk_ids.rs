@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `fs-uuids`, `swap`, `luks` and `disk-ids`: the ids on the guest's disk images.
+//! `fs-uuids`, `swap`, `luks`, `lvm`, `md` and `disk-ids`: the ids on the guest's disks and disk images.
+
+mod pick;
+mod refusal;
+mod running;
+mod unit;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
-use crate::disks::device::{Device, Window};
-use crate::disks::{self, Format, Found, Id};
-use crate::guest::disks::{Disk, Part};
+use crate::disks::Format;
 use crate::plan::draft::{Draft, Purpose};
 use crate::plan::{Kind, Renewal, Severity};
+use pick::Pick;
+use refusal::Outlook;
+use unit::{Unit, kind};
+
+pub use running::plan as plan_running_system;
 
 /// What becomes of the ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +33,24 @@ enum Mode {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
     mode: Mode,
-    keep: Vec<Format>,
+    only: Vec<Pick>,
+    keep: Vec<Pick>,
+}
+
+/// The table of those that a TPM may be bound to.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Measured {
+    mode: Mode,
+    only: Vec<Pick>,
+    keep: Vec<Pick>,
+    tpm: Mode,
+}
+
+impl Default for Measured {
+    fn default() -> Measured {
+        Measured { mode: Mode::Renew, only: Vec::new(), keep: Vec::new(), tpm: Mode::Keep }
+    }
 }
 
 /// UUIDs and serial numbers of file systems.
@@ -43,134 +68,195 @@ pub struct DiskIds;
 
 impl Regenerator for FsUuids {
     const ID: &'static str = "fs-uuids";
-    const ABOUT: &'static str = "Give the file systems on a disk image new UUIDs and serial numbers";
+    const ABOUT: &'static str = "Give file systems new UUIDs and serial numbers";
     const EXAMPLE: &'static str = r#"[fs-uuids]
-# "renew", or "keep". It acts on images that are named with --image.
+# "renew", or "keep". File systems that are mounted, ext4 apart, change at the next first boot only.
 mode = "renew"
-# Formats that are left as they are: "ext", "xfs", "btrfs", "fat", "exfat", "ntfs".
+# If not empty, only these are renewed. Each is a format ("ext", "xfs", "btrfs", "fat", "exfat", "ntfs", "f2fs"), a mount
+# point ("/srv"), a device ("/dev/vdb1"), or a label ("LABEL=data").
+only = []
+# These are left as they are.
 keep = []
 "#;
     type Options = Options;
 
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        if let Some(why) = draft.guest.disks.unseen.clone() {
+            draft.finding(Severity::Note, "disks", format!("their ids are left as they are: {why}"));
+        }
+        let unreadable = |part: &crate::guest::disks::Part| Some((part.place(), part.usage.unreadable.clone()?));
+        let parts: Vec<_> = draft.guest.disks.parts().filter_map(|(_, part)| unreadable(part)).collect();
+        for (place, why) in parts {
+            draft.finding(Severity::Warning, &place, format!("what is on it is not known: {why}"));
+        }
+        let (disks, decided) = (&draft.guest.disks, draft.decided_disk_ids());
+        if disks.are_running() && draft.guest.stage.is_some() {
+            for missing in disks.missing(&draft.guest.root, &decided)? {
+                let message = format!("pending: {missing} is not there; if it comes, it has the ids of the template");
+                draft.finding(Severity::Warning, "/etc/fstab", message);
+            }
+        }
         let formats = [Format::Ext, Format::Xfs, Format::Btrfs, Format::Fat, Format::Exfat, Format::Ntfs, Format::F2fs];
-        plan(options, draft, &formats)
+        plan((options.mode, &options.only, &options.keep), Mode::Renew, draft, &formats)
     }
 }
 
 impl Regenerator for Swap {
     const ID: &'static str = "swap";
-    const ABOUT: &'static str = "Give swap space on a disk image a new UUID";
-    const EXAMPLE: &'static str = "[swap]\n# \"renew\", or \"keep\".\nmode = \"renew\"\nkeep = []\n";
-    type Options = Options;
-
-    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
-        plan(options, draft, &[Format::Swap])
-    }
-}
-
-impl Regenerator for Luks {
-    const ID: &'static str = "luks";
-    const ABOUT: &'static str = "Give LUKS headers on a disk image a new UUID; the volume key stays, and is reported";
-    const EXAMPLE: &'static str = "[luks]\n# \"renew\", or \"keep\".\nmode = \"renew\"\nkeep = []\n";
-    type Options = Options;
-
-    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
-        plan(options, draft, &[Format::Luks])
-    }
-}
-
-impl Regenerator for Lvm {
-    const ID: &'static str = "lvm";
-    const ABOUT: &'static str = "Give the LVM volume group on a disk image, and its volumes, new UUIDs";
-    const EXAMPLE: &'static str = "[lvm]\n# \"renew\", or \"keep\". A group of several disks is told, and left as it is.\nmode = \"renew\"\nkeep = []\n";
-    type Options = Options;
-
-    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
-        plan(options, draft, &[Format::Lvm])
-    }
-}
-
-impl Regenerator for Md {
-    const ID: &'static str = "md";
-    const ABOUT: &'static str = "Tell of members of software RAID arrays on a disk image";
-    const EXAMPLE: &'static str = "";
-    type Options = Options;
-
-    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
-        plan(options, draft, &[Format::Md])
-    }
-}
-
-impl Regenerator for DiskIds {
-    const ID: &'static str = "disk-ids";
-    const ABOUT: &'static str = "Give the partition table of a disk image, and its partitions, new ids";
-    const EXAMPLE: &'static str = r#"[disk-ids]
-# "renew", or "keep".
+    const ABOUT: &'static str = "Give swap space a new UUID";
+    const EXAMPLE: &'static str = r#"[swap]
+# "renew", or "keep". Swap space that the initramfs resumes from is left as it is.
 mode = "renew"
-# Tables that are left as they are: "gpt", "mbr".
+# As in [fs-uuids]: only these, and not these.
+only = []
 keep = []
 "#;
     type Options = Options;
 
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
-        plan(options, draft, &[Format::Gpt, Format::Mbr])
+        plan((options.mode, &options.only, &options.keep), Mode::Renew, draft, &[Format::Swap])
     }
 }
 
-fn plan(options: &Options, draft: &mut Draft<'_>, formats: &[Format]) -> Result<()> {
-    // A template's copies are given ids when they are reset; sealing has nothing to empty here.
-    if options.mode == Mode::Keep || draft.purpose == Purpose::Seal {
+impl Regenerator for Luks {
+    const ID: &'static str = "luks";
+    const ABOUT: &'static str = "Give LUKS headers a new UUID; the volume key stays, and is reported";
+    const EXAMPLE: &'static str = r#"[luks]
+# "renew", or "keep".
+mode = "renew"
+# As in [fs-uuids]: only these, and not these.
+only = []
+keep = []
+# "renew" goes ahead on a guest whose LUKS volumes a TPM opens; enroll it again afterwards, systemd-cryptenroll(1).
+tpm = "keep"
+"#;
+    type Options = Measured;
+
+    fn plan(options: &Measured, draft: &mut Draft<'_>) -> Result<()> {
+        plan((options.mode, &options.only, &options.keep), options.tpm, draft, &[Format::Luks])
+    }
+}
+
+impl Regenerator for Lvm {
+    const ID: &'static str = "lvm";
+    const ABOUT: &'static str = "Give LVM volume groups, and their volumes, new UUIDs";
+    const EXAMPLE: &'static str = r#"[lvm]
+# "renew", or "keep". A group with a volume in use is told, and left as it is.
+mode = "renew"
+# As in [fs-uuids]: only these, and not these. A group is picked by the device of one of its physical volumes, and the
+# label is its name.
+only = []
+keep = []
+"#;
+    type Options = Options;
+
+    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        plan((options.mode, &options.only, &options.keep), Mode::Renew, draft, &[Format::Lvm])
+    }
+}
+
+impl Regenerator for Md {
+    const ID: &'static str = "md";
+    const ABOUT: &'static str = "Give software RAID arrays new UUIDs";
+    const EXAMPLE: &'static str = r#"[md]
+# "renew", or "keep". An array in use, or that fstab names by its device, is told, and left as it is.
+mode = "renew"
+# As in [fs-uuids]: only these, and not these.
+only = []
+keep = []
+"#;
+    type Options = Options;
+
+    fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        plan((options.mode, &options.only, &options.keep), Mode::Renew, draft, &[Format::Md])
+    }
+}
+
+impl Regenerator for DiskIds {
+    const ID: &'static str = "disk-ids";
+    const ABOUT: &'static str = "Give partition tables, and their partitions, new ids";
+    const EXAMPLE: &'static str = r#"[disk-ids]
+# "renew", or "keep". The GUID of a partition that a boot entry of the firmware or the kernel's command line names stays.
+mode = "renew"
+# If not empty, only these are renewed: "gpt", "mbr", or a disk ("/dev/vda").
+only = []
+# These are left as they are.
+keep = []
+# "renew" goes ahead on a guest whose LUKS volumes a TPM opens: it may have measured the table.
+tpm = "keep"
+"#;
+    type Options = Measured;
+
+    fn plan(options: &Measured, draft: &mut Draft<'_>) -> Result<()> {
+        plan((options.mode, &options.only, &options.keep), options.tpm, draft, &[Format::Gpt, Format::Mbr])
+    }
+}
+
+fn plan(picks: (Mode, &[Pick], &[Pick]), tpm: Mode, draft: &mut Draft<'_>, formats: &[Format]) -> Result<()> {
+    if draft.purpose == Purpose::Seal {
         return Ok(());
     }
-    let guest = draft.guest;
-    for disk in &guest.disks {
-        for part in &disk.parts {
-            for bad in part.unsound.iter().filter(|bad| formats.contains(&bad.format)) {
-                let message = format!(
-                    "the {} there is not sound, and nothing is written to it: {}",
-                    bad.format.name(),
-                    bad.message
-                );
-                draft.finding(Severity::Warning, &place(disk, part), message);
-            }
-            for found in part.found.iter().filter(|found| formats.contains(&found.format)) {
-                if !options.keep.contains(&found.format) {
-                    plan_one(draft, disk, part, found)?;
-                }
-            }
+    let disks = &draft.guest.disks;
+    let unsound = disks.parts().flat_map(|(_, part)| part.unsound.iter().map(move |unsound| (part, unsound)));
+    let unsound: Vec<_> = unsound.filter(|(_, unsound)| formats.contains(&unsound.format)).collect();
+    for (part, unsound) in unsound {
+        draft.finding(Severity::Warning, &part.place(), format!("left as it is: {}", unsound.message));
+    }
+    let (mode, only, keep) = picks;
+    if mode == Mode::Keep {
+        return Ok(());
+    }
+    let tpm = tpm == Mode::Keep && disks.parts().any(|(_, part)| part.found.iter().any(|found| found.tpm));
+    let outlook = Outlook::of(draft);
+    for unit in unit::all(disks, formats) {
+        let picked = |picks: &[Pick]| unit.members.iter().any(|member| picks.iter().any(|pick| pick.takes(member)));
+        if !picked(keep) && (only.is_empty() || picked(only)) {
+            plan_one(draft, &outlook, &unit, tpm)?;
         }
     }
     Ok(())
 }
 
-fn plan_one(draft: &mut Draft<'_>, disk: &Disk, part: &Part, found: &Found) -> Result<()> {
-    let place = place(disk, part);
-    // Two formats in one place: which of them is in use cannot be told from here.
-    let format = found.format;
-    let rivals = part.found.iter().filter(|other| other.format != format && !other.format.is_table()).count();
-    let refusal = match (&found.refusal, rivals) {
-        (Some(refusal), _) => Some(refusal.clone()),
-        (None, 1..) if !format.is_table() => Some("another format's signature stands there too".to_owned()),
-        _ => trial(draft, disk, part, found).err().map(|error| format!("{error:#}")),
+fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> Result<()> {
+    let (format, place) = (unit.format, unit.place());
+    let keep = refusal::kept(outlook, unit);
+    let after = unit.after(draft, &keep);
+    let is_new = unit.members.iter().zip(&after).all(|(member, after)| unit.before(member) == *after);
+    let way = refusal::way(draft, outlook, unit, tpm)
+        .and_then(|via| match via {
+            crate::plan::Via::Kernel { .. } => Ok((via, !is_new)),
+            via => match unit.trial(&after) {
+                Ok(patches) => Ok((via, patches.iter().any(|patch| !patch.is_empty()))),
+                Err(error) => Err(format!("{error:#}")),
+            },
+        });
+    let (via, changes) = match way {
+        Ok(way) => way,
+        // An earlier stage of this run has set them, and now it is in use.
+        Err(_) if is_new => (crate::plan::Via::Sectors, false),
+        Err(why) => {
+            let message = format!("the ids of the {} are left as they are: {why}", unit.variant());
+            draft.finding(Severity::Warning, &place, message);
+            return Ok(());
+        }
     };
-    if let Some(refusal) = refusal {
-        let message = format!("the ids of the {} are left as they are: {refusal}", found.variant);
-        draft.finding(Severity::Warning, &place, message);
-        return Ok(());
-    }
-    let before: Vec<Id> = found.ids.iter().filter(|id| format.renews(id)).cloned().collect();
-    let mut after = Vec::new();
-    for id in &before {
-        let (subject, new) = next(draft, disk, part, found, id);
-        let renewal = draft.decide(kind(format, id), &subject, Some(id.value.clone()), |_| Ok(Some(new)))?;
-        after.push(Id { name: id.name.clone(), value: renewal.new.clone().unwrap_or_else(|| id.value.clone()) });
-        if format == Format::Mbr {
-            partitions_of_mbr(draft, disk, &renewal)?;
+    for (member, after) in unit.members.iter().zip(&after) {
+        let alone = unit.before(member).len() == 1;
+        for (old, new) in unit.before(member).iter().zip(after).filter(|(old, _)| !keep.contains(&old.value)) {
+            let named = if alone { member.part.place() } else { format!("{} {}", member.part.place(), old.name) };
+            let renewal = draft.decide_value(kind(format, old), &named, &old.value, &new.value);
+            if format == Format::Mbr {
+                partitions_of_mbr(draft, member, &renewal);
+            }
         }
     }
-    let why = "clones that share it are taken for one disk";
-    draft.set_id(&disk.path, (part.offset, part.size), format, [before, after], why);
+    if !keep.is_empty() {
+        let message = format!("the ids {} stay: firmware or kernel boot by them", keep.join(", "));
+        draft.finding(Severity::Warning, &place, message);
+    }
+    if changes {
+        draft.set_id(format, unit.places(after), via, "clones that share it are taken for one disk");
+    }
     if format == Format::Luks {
         let message = "every clone opens with the template's volume key, whatever its UUID; `cryptsetup reencrypt` gives it its own";
         draft.finding(Severity::Warning, &place, message);
@@ -178,54 +264,12 @@ fn plan_one(draft: &mut Draft<'_>, disk: &Disk, part: &Part, found: &Found) -> R
     Ok(())
 }
 
-/// The image and the partition's number: `/images/disk.raw:1`.
-fn place(disk: &Disk, part: &Part) -> String {
-    match part.number {
-        Some(number) => format!("{}:{number}", disk.path),
-        None => disk.path.clone(),
-    }
-}
-
-/// The name of an id among the renewals, and the value that it is to have: an earlier run's, or a fresh one.
-fn next(draft: &Draft<'_>, disk: &Disk, part: &Part, found: &Found, id: &Id) -> (String, String) {
-    let (place, format) = (place(disk, part), found.format);
-    let alone = found.ids.iter().filter(|id| format.renews(id)).count() == 1;
-    let subject = if alone { place } else { format!("{place} {}", id.name) };
-    let decided = draft.decided(kind(format, id), &subject).and_then(|past| past.new.clone());
-    let new = decided.unwrap_or_else(|| format.fresh(draft.seed(), &format!("{}/{subject}", format.name())));
-    (subject, new)
-}
-
-/// Can it be done? What a format refuses only when it plans shows here, before anything is decided. It is tried with the
-/// very ids that it shall have: half of them may stand there from a run that was cut.
-fn trial(draft: &Draft<'_>, disk: &Disk, part: &Part, found: &Found) -> Result<()> {
-    let (format, device) = (found.format, Device::open(std::path::Path::new(&disk.path))?);
-    let new = |id: &Id| Id { name: id.name.clone(), value: next(draft, disk, part, found, id).1 };
-    let ids: Vec<Id> = found.ids.iter().filter(|id| format.renews(id)).map(new).collect();
-    disks::plan(&Window::new(&device, part.offset, part.size), format, &ids)?;
-    Ok(())
-}
-
-fn kind(format: Format, id: &Id) -> Kind {
-    match format {
-        Format::Swap => Kind::SwapUuid,
-        Format::Luks => Kind::LuksUuid,
-        Format::Lvm => Kind::LvmUuid,
-        Format::Md => Kind::MdUuid,
-        Format::Mbr => Kind::DiskId,
-        Format::Gpt if id.name == "disk-guid" => Kind::DiskId,
-        Format::Gpt => Kind::PartitionId,
-        _ => Kind::FsUuid,
-    }
-}
-
 /// The kernel makes a partition's id from the signature and its number: `1a2b3c4d-01` (block/partitions/msdos.c).
-fn partitions_of_mbr(draft: &mut Draft<'_>, disk: &Disk, table: &Renewal) -> Result<()> {
-    let (Some(old), Some(new)) = (&table.old, &table.new) else { return Ok(()) };
-    for number in disk.parts.iter().filter_map(|part| part.number) {
-        let of = |signature: &str| Some(format!("{signature}-{number:02x}"));
-        let (subject, new) = (format!("{}:{number}", disk.path), of(new));
-        draft.decide(Kind::PartitionId, &subject, of(old), |_| Ok(new))?;
+fn partitions_of_mbr(draft: &mut Draft<'_>, table: &unit::Member<'_>, renewal: &Renewal) {
+    let (Some(old), Some(new)) = (&renewal.old, &renewal.new) else { return };
+    for part in &table.disk.parts {
+        let Some(number) = part.number else { continue };
+        let of = |signature: &str| format!("{signature}-{number:02x}");
+        draft.decide_value(Kind::PartitionId, &part.place(), &of(old), &of(new));
     }
-    Ok(())
 }

@@ -20,7 +20,7 @@ use toml::de::ValueDeserializer;
 
 use crate::guest::Guest;
 use crate::plan::draft::{Draft, Past, Purpose};
-use crate::plan::{Plan, Severity};
+use crate::plan::{Plan, Severity, Stage};
 use crate::policy::Policy;
 
 /// One kind of identity and how it is renewed. It drafts; it cannot touch the guest.
@@ -106,6 +106,17 @@ pub const OF_FILES: [&str; 7] = [
     references::References::ID,
 ];
 
+/// What changes before file systems are mounted.
+pub const EARLY: [&str; 7] = [
+    disk_ids::FsUuids::ID,
+    disk_ids::Swap::ID,
+    disk_ids::Luks::ID,
+    disk_ids::Lvm::ID,
+    disk_ids::Md::ID,
+    disk_ids::DiskIds::ID,
+    references::References::ID,
+];
+
 /// What a boot resets when the policy cannot be read: see [`Policy::fallback`].
 pub const WITHOUT_POLICY: [&str; 4] = [
     machine_id::MachineId::ID,
@@ -135,7 +146,9 @@ pub enum OnError {
 /// That of the first regenerator that fails, with [`OnError::Stop`].
 pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_error: OnError) -> Result<Plan> {
     let mut draft = Draft::new(guest, purpose, past);
-    for entry in PIPELINE.iter().filter(|entry| policy.selects(entry.id)) {
+    // What a later stage sees of the files is more than an earlier one does: only what is changed now is decided now.
+    let in_time = |entry: &Entry| guest.stage != Some(Stage::Early) || EARLY.contains(&entry.id);
+    for entry in PIPELINE.iter().filter(|entry| policy.selects(entry.id) && in_time(entry)) {
         let before = draft.clone();
         draft.author(entry.id);
         if let Err(error) = (entry.plan)(policy, &mut draft).with_context(|| format!("planning {}", entry.id)) {
@@ -152,6 +165,8 @@ pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_err
     }
     if purpose == Purpose::Seal {
         seal::plan(&mut draft)?;
+    } else {
+        disk_ids::plan_running_system(&mut draft)?;
     }
     draft.into_plan()
 }

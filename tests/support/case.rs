@@ -17,7 +17,6 @@ use reseal::plan::derive::Seed;
 use reseal::plan::draft::{Past, Purpose};
 use reseal::plan::key::{KeySpec, PgpAlgorithm};
 use reseal::policy::Policy;
-use reseal::root::Root;
 use reseal::stamp::Memory;
 
 /// A parsed case.
@@ -123,7 +122,7 @@ impl Case {
             "" => Machine::offline(),
             facts => serde_json::from_str(facts).unwrap(),
         };
-        Guest { root: Root::open(root).unwrap(), machine, disks: Vec::new(), running: false, systemd: false }
+        Guest { machine, ..Guest::open(root).unwrap() }
     }
 
     /// What a run takes over, with the one seed of all cases where nothing gives another.

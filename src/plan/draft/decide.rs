@@ -39,6 +39,30 @@ impl Draft<'_> {
         self.past.decided.iter().find(|past| past.kind == kind && past.subject == subject)
     }
 
+    /// What was decided, by this plan or an earlier run of this machine, about the identity of a kind that has this value,
+    /// old or new. The names of devices change from boot to boot, so a value on a disk is known by itself.
+    pub fn decided_value(&self, kind: Kind, value: &str) -> Option<&Renewal> {
+        let is = |side: &Option<String>| side.as_deref() == Some(value);
+        let mut all = self.renewals.iter().chain(&self.past.decided);
+        all.find(|past| past.kind == kind && (is(&past.old) || is(&past.new)))
+    }
+
+    /// Decides the new value of an identity that is known by its value: what was [decided](Draft::decided_value) stands.
+    pub fn decide_value(&mut self, kind: Kind, subject: &str, value: &str, new: &str) -> Renewal {
+        let fresh = || {
+            let (old, new) = (Some(value.to_owned()), Some(new.to_owned()));
+            Renewal { kind, subject: subject.to_owned(), old, new }
+        };
+        let renewal = self.decided_value(kind, value).cloned().unwrap_or_else(fresh);
+        self.renewed(renewal.clone());
+        renewal
+    }
+
+    /// What this machine's earlier run decided about the ids on its disks.
+    pub fn decided_disk_ids(&self) -> Vec<Renewal> {
+        self.past.decided.iter().filter(|past| past.kind.is_on_disk()).cloned().collect()
+    }
+
     /// What this machine's earlier run decided about all identities of a kind.
     pub fn decided_of(&self, kind: Kind) -> impl Iterator<Item = &Renewal> {
         self.past.decided.iter().filter(move |past| past.kind == kind)

@@ -4,9 +4,9 @@
 use anyhow::{Result, bail};
 
 use super::{Draft, Node, Op, Touch};
-use crate::disks::{Format, Id};
+use crate::disks::Format;
 use crate::plan::key::KeySpec;
-use crate::plan::{Change, Live, PublicForm, State};
+use crate::plan::{Change, Live, Place, PublicForm, State, Via};
 use crate::root::{self, Meta, trim};
 
 impl Draft<'_> {
@@ -96,12 +96,9 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Gives what lies on a device other ids.
-    pub fn set_id(&mut self, device: &str, place: (u64, u64), format: Format, ids: [Vec<Id>; 2], why: &str) {
-        let ([before, after], (offset, size)) = (ids, place);
-        if before != after {
-            self.ready(Change::SetId { device: device.to_owned(), offset, size, format, before, after }, why);
-        }
+    /// Gives what lies on devices other ids.
+    pub fn set_id(&mut self, format: Format, places: Vec<Place>, via: Via, why: &str) {
+        self.ready(Change::SetId { format, places, via }, why);
     }
 
     /// Changes the running system.

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::{Draft, Node, Op};
-use crate::plan::{Change, Content, Plan, Stage, State, Step, VERSION};
+use crate::plan::{Change, Content, Live, Plan, Stage, State, Step, VERSION};
 
 impl Draft<'_> {
     /// The finished list: only what differs from the disk, what the boot loader reads first, so that no identity
@@ -20,21 +20,40 @@ impl Draft<'_> {
                 Op::Node(place) => self.change(place)?,
             };
             if let Some(change) = change {
-                let stage = if matches!(change, Change::Keygen { .. } | Change::Publish { .. }) {
-                    Stage::Keys
-                } else {
-                    Stage::System
+                let stage = match change {
+                    _ if self.guest.stage == Some(Stage::Early) => Stage::Early,
+                    Change::SetId { .. } => Stage::Early,
+                    Change::Keygen { .. } | Change::Publish { .. } => Stage::Keys,
+                    _ => Stage::System,
                 };
                 steps.push(Step { stage, change, by: touch.by.clone(), why: touch.why.clone() });
             }
         }
         steps.sort_by_key(|step| match &step.change {
             Change::Write { path, .. } | Change::Remove { path, .. } if on_boot_path(path) => 0,
-            Change::Copy { .. } => 0,
-            Change::Live(_) => 2,
-            _ => 1,
+            Change::Copy { .. } | Change::Live(Live::DeviceNames { .. }) => 0,
+            // Whatever quotes an id may have had another one before: a name that is lost is worse than one too many.
+            Change::SetId { .. } => 1,
+            Change::Live(_) => 3,
+            _ => 2,
         });
         Ok(Plan { version: VERSION, seed: self.past.seed, renewals: self.renewals, steps, findings: self.findings })
+    }
+
+    /// The paths that the plan changes, as it stands.
+    ///
+    /// # Errors
+    /// When the guest cannot be read.
+    pub fn changed(&self) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        for touch in &self.touches {
+            match &touch.what {
+                Op::Node(place) if self.change(place)?.is_some() => paths.push(place.clone()),
+                Op::Ready(Change::Move { from, to }) => paths.extend([from.clone(), to.clone()]),
+                _ => {}
+            }
+        }
+        Ok(paths)
     }
 
     fn change(&self, place: &str) -> Result<Option<Change>> {

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `reseal apply --stage`: a boot's unit. No questions, no failure that could stop the boot, everything said.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::apply::{carry_out, report};
+use super::{Exit, Opened, open, policy, print, say};
+use crate::apply::{self, Failure};
+use crate::cli::Options;
+use crate::guest::machine::Likeness;
+use crate::plan::draft::Purpose;
+use crate::plan::{Finding, Severity, Stage};
+use crate::policy::Policy;
+use crate::regenerators::{self, OnError};
+use crate::run::Run;
+use crate::stamp::{Memory, Record, STAMP, STAMP_COPY};
+
+/// How often the devices are looked for.
+const LOOK: Duration = Duration::from_millis(50);
+/// How many devices may fail, one after the other, before the early stage gives up.
+const MOST_FAILURES: usize = 8;
+
+/// Runs a stage.
+pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
+    let mut guest = open(options)?;
+    guest.guest.stage = Some(stage);
+    let _lock = apply::lock(&guest)?;
+    let mut findings = Findings::default();
+    let mut policy = policy(options, &guest).unwrap_or_else(|error| {
+        findings.tell("policy", format!("{error:#}; only machine-id, credential secret, SSH host keys and residue are reset, by built-in defaults"));
+        Policy::fallback()
+    });
+    // Whatever the stamp holds (a later reseal may have written it), this machine has its identity.
+    if guest.root.stat(STAMP)?.is_some() {
+        return Ok(Exit::Done);
+    }
+    let memory = remember(&guest, &mut findings);
+    if stage == Stage::Keys && memory.journal.is_none() {
+        return Ok(Exit::Done);
+    }
+    if put_back(options, &guest, &memory)? {
+        return Ok(Exit::Done);
+    }
+    if !policy.run.acts_in(guest.machine.place) && memory.sealed.is_none() {
+        print(&format!(
+            "reseal: this is {}, where run.where lets the boot unit do nothing\n",
+            guest.machine.describe()
+        ))?;
+        return Ok(Exit::Done);
+    }
+    look_at_disks(&mut guest, &policy, &memory, &mut findings);
+    let mut failures = 0;
+    loop {
+        match once(options, &guest, &policy, &mut findings) {
+            // What one device does not do must not keep the others as they were.
+            Err(error) if stage == Stage::Early && failures < MOST_FAILURES => {
+                let Some(devices) = error.downcast_ref().and_then(Failure::devices) else { return Err(error) };
+                findings.tell(&devices.join(", "), format!("{error:#}; the ids there are left as they are"));
+                policy.keep_devices(&regenerators::EARLY, devices)?;
+                look_at_disks(&mut guest, &policy, &memory, &mut findings);
+                failures += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn once(options: &Options, guest: &Opened, policy: &Policy, findings: &mut Findings) -> Result<Exit> {
+    let past = remember(guest, findings).past(guest, Purpose::Reset, false)?;
+    let mut plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
+    plan.findings.splice(0..0, findings.0.iter().cloned());
+    if guest.stage == Some(Stage::Early) && plan.steps.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let run = Run { guest, policy, purpose: Purpose::Reset, on_error: OnError::GoOn };
+    let (exit, record) = carry_out(&run, &plan, &past)?;
+    log(&record);
+    report(options, guest, &plan, &record)?;
+    Ok(exit)
+}
+
+/// What a unit has to tell before there is a plan.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn tell(&mut self, subject: &str, message: String) {
+        tracing::error!(subject, "{message}");
+        self.0.push(Finding { severity: Severity::Error, by: "run".into(), subject: subject.into(), message });
+    }
+}
+
+fn remember(guest: &Opened, findings: &mut Findings) -> Memory {
+    Memory::read(guest).unwrap_or_else(|error| {
+        let told = format!("{error:#}; the boot goes on as if it were not there");
+        if !findings.0.iter().any(|finding| finding.message == told) {
+            findings.tell("/etc/reseal", told);
+        }
+        Memory { stamp: None, stamped_on: None, journal: None, sealed: None, offline: None }
+    })
+}
+
+/// Looks at the disks; the early stage waits until all that fstab(5) and crypttab(5) name are there, but not for ever.
+fn look_at_disks(guest: &mut Opened, policy: &Policy, memory: &Memory, findings: &mut Findings) {
+    let started = Instant::now();
+    let most = match guest.stage {
+        Some(Stage::Early) => Duration::from_secs(policy.run.device_wait.into()),
+        _ => Duration::ZERO,
+    };
+    loop {
+        if let Err(error) = guest.guest.look_at_disks().context("looking at the disks") {
+            findings.tell("disks", format!("{error:#}; their ids are left as they are"));
+            return;
+        }
+        let decided = memory.journal.as_ref().map(|journal| journal.renewals.as_slice()).unwrap_or_default();
+        let whole = guest.disks.missing(&guest.root, decided).is_ok_and(|missing| missing.is_empty());
+        if whole || started.elapsed() >= most {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A lost stamp, when its copy is surely of this machine. Without a readable fingerprint a copied tree looks just the
+/// same, and a clone that keeps its keys is the worse mistake.
+fn put_back(options: &Options, guest: &Opened, memory: &Memory) -> Result<bool> {
+    if memory.journal.is_some() || memory.sealed.is_some() {
+        return Ok(false);
+    }
+    let Ok(Some(copy)) = Record::read(guest, STAMP_COPY) else { return Ok(false) };
+    if copy.fingerprint.compare(&guest.machine.fingerprint()) != Likeness::Same {
+        return Ok(false);
+    }
+    apply::restore_stamp(guest, &copy)?;
+    say(
+        options,
+        &format!(
+            "reseal: /{STAMP} was lost and is put back from /{STAMP_COPY}, which is of this machine; nothing was reset\n"
+        ),
+    )?;
+    tracing::warn!("the lost stamp is put back from its copy");
+    Ok(true)
+}
+
+/// The journal gets every identity and finding as fields.
+fn log(record: &Record) {
+    for renewal in &record.renewals {
+        let value = |value: &Option<String>| value.clone().unwrap_or_default();
+        tracing::info!(
+            kind = %renewal.kind, subject = renewal.subject, old = value(&renewal.old), new = value(&renewal.new),
+            "renewed {} {}", renewal.kind, renewal.subject
+        );
+    }
+    for finding in &record.findings {
+        match finding.severity {
+            Severity::Note => tracing::info!(by = finding.by, subject = finding.subject, "{}", finding.message),
+            Severity::Warning => tracing::warn!(by = finding.by, subject = finding.subject, "{}", finding.message),
+            Severity::Error => tracing::error!(by = finding.by, subject = finding.subject, "{}", finding.message),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why ids are left as they are, and how they are set where they are not.
+
+use crate::disks::{Format, Id};
+use crate::formats::fstab::{self, Source};
+use crate::plan::draft::Draft;
+use crate::plan::{Active, Stage, Via};
+
+use super::unit::{Member, Unit};
+
+/// What of the running system is looked at once for all units.
+pub struct Outlook {
+    /// The kernel's command line, lower case.
+    command_line: String,
+    /// The firmware's boot entries, one after the other.
+    firmware: Vec<u8>,
+    /// Devices that fstab(5) and crypttab(5) name by a path.
+    named: Vec<String>,
+}
+
+impl Outlook {
+    /// Looks.
+    pub fn of(draft: &Draft<'_>) -> Outlook {
+        let read = |path: &str| draft.guest.root.read(path).ok().flatten().unwrap_or_default();
+        let text = |path: &str| String::from_utf8_lossy(&read(path)).into_owned();
+        let mut outlook = Outlook { command_line: String::new(), firmware: Vec::new(), named: Vec::new() };
+        if !draft.guest.disks.are_running() {
+            return outlook;
+        }
+        outlook.command_line = text("proc/cmdline").to_lowercase();
+        // UEFI 8.2, global variables: Boot#### in the vendor's own name space.
+        const VARIABLES: &str = "sys/firmware/efi/efivars";
+        for name in draft.guest.root.list(VARIABLES).unwrap_or_default() {
+            if name.starts_with("Boot") && name.ends_with("-8be4df61-93ca-11d2-aa0d-00e098032b8c") {
+                outlook.firmware.extend(read(&format!("{VARIABLES}/{name}")));
+            }
+        }
+        let sources = fstab::entries(&text("etc/fstab")).into_iter().map(|entry| entry.source);
+        let sources = sources.chain(fstab::volumes(&text("etc/crypttab")).into_iter().map(|volume| volume.source));
+        outlook.named = sources.filter_map(|s| if let Source::Device(path) = s { Some(path) } else { None }).collect();
+        outlook
+    }
+
+    /// Does the kernel's command line quote it, in whatever spelling?
+    fn on_command_line(&self, id: &Id) -> bool {
+        let value = id.value.to_lowercase();
+        let bare = value.replace('-', "");
+        self.command_line.contains(&value) || bare.len() == 32 && self.command_line.contains(&bare)
+    }
+
+    /// Does a boot entry of the firmware name it, or the kernel's command line? The GUID stands there as on disk.
+    fn boots_by(&self, id: &Id) -> bool {
+        let named = |guid: uuid::Uuid| self.firmware.windows(16).any(|bytes| bytes == guid.to_bytes_le());
+        self.on_command_line(id) || uuid::Uuid::parse_str(&id.value).is_ok_and(named)
+    }
+}
+
+/// The ids of a table that stay: those of partitions that firmware or kernel are told to look for.
+pub fn kept(outlook: &Outlook, unit: &Unit<'_>) -> Vec<String> {
+    match unit.format {
+        Format::Gpt => unit.ids().filter(|id| outlook.boots_by(id)).map(|id| id.value.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// How the ids of a unit may be set.
+///
+/// # Errors
+/// Why they must not be, a sentence that goes on after a colon.
+pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> Result<Via, String> {
+    let part = |of: &dyn Fn(&Member<'_>) -> bool| unit.members.iter().any(of);
+    let mounted = unit.members.iter().find(|member| member.part.usage.mounted).map(|member| &member.part.usage);
+    if let Some(usage) = unit.members.iter().map(|member| &member.part.usage).find(|usage| !usage.carries.is_empty()) {
+        return Err(format!("{} is on it, and the boot path's quotes of them do not follow yet", usage.carries.join(" and ")));
+    }
+    if part(&|member| member.part.usage.network) {
+        return Err("it is reached over a network, where other machines may use it by them".into());
+    }
+    if part(&|member| member.part.usage.read_only) {
+        return Err("it is read-only".into());
+    }
+    if part(&|member| member.part.usage.resume) {
+        return Err("the initramfs looks for a hibernated system there by its UUID".into());
+    }
+    if unit.format != Format::Gpt && unit.ids().any(|id| outlook.on_command_line(id)) {
+        return Err("the kernel's command line quotes them".into());
+    }
+    if tpm && matches!(unit.format, Format::Luks | Format::Gpt) {
+        return Err("a LUKS volume of this guest is opened by a TPM, whose measurements of the boot may not fit \
+                    afterwards; the setting `tpm = \"renew\"` goes ahead"
+            .into());
+    }
+    if let Some(other) = twin(draft, unit) {
+        return Err(format!("{other} has the same, so that one of the two is a copy, and which cannot be told"));
+    }
+    let via = if draft.guest.disks.are_running() { in_use(draft, outlook, unit)? } else { Via::Sectors };
+    if matches!(draft.guest.stage, Some(Stage::System | Stage::Keys)) {
+        return Err("pending: the early stage of this boot did not see it, or could not change it".into());
+    }
+    // A file system that is mounted is told to be so by its own superblock.
+    let refusal = unit.members.iter().find_map(|member| member.found.refusal.clone());
+    if let (Some(refusal), None) = (refusal, mounted) {
+        return Err(refusal);
+    }
+    for member in unit.members.iter().filter(|_| !unit.format.is_table()) {
+        // Two formats in one place: which of them is in use cannot be told from here.
+        if member.part.found.iter().any(|other| other.format != unit.format && !other.format.is_table()) {
+            return Err("another format's signature stands there too".into());
+        }
+    }
+    match unit.members.first().and_then(|first| first.found.group.as_ref()) {
+        Some(group) if (unit.members.len() as u64) < u64::from(group.members) => {
+            Err(format!("it has {} devices, of which {} are here", group.members, unit.members.len()))
+        }
+        _ => Ok(via),
+    }
+}
+
+/// Another device that holds one of the same ids, as when the template's disk is attached to its clone.
+fn twin(draft: &Draft<'_>, unit: &Unit<'_>) -> Option<String> {
+    let own = |path: &str, offset: u64| unit.members.iter().any(|m| m.part.path == path && m.part.offset == offset);
+    let others = draft.guest.disks.parts().filter(|(_, part)| !own(&part.path, part.offset));
+    let same = |part: &&crate::guest::disks::Part| {
+        let ids = part.found.iter().filter(|found| found.format == unit.format).flat_map(|found| &found.ids);
+        ids.filter(|id| unit.format.renews(id)).any(|id| unit.ids().any(|own| own.value == id.value))
+    };
+    others.map(|(_, part)| part).find(same).map(|part| part.place())
+}
+
+fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, String> {
+    let usages = || unit.members.iter().map(|member| &member.part.usage);
+    if let Some(usage) = usages().find(|usage| usage.mounted) {
+        let at = usage.mount_points.first().cloned().unwrap_or_default();
+        return match unit.format {
+            Format::Ext => Ok(Via::Kernel { mounted: at }),
+            _ => Err(format!("it is mounted at {at}; a first boot changes them before that")),
+        };
+    }
+    if usages().any(|usage| usage.swap) {
+        return Ok(Via::Swap);
+    }
+    match unit.format {
+        Format::Gpt | Format::Mbr => {
+            let disk = unit.members.first().map(|member| member.disk);
+            let parts = disk.into_iter().flat_map(|disk| &disk.parts).map(|part| &part.usage);
+            let busy = parts.clone().any(|usage| usage.mounted || usage.swap || !usage.holders.is_empty());
+            Ok(if busy { Via::Shared } else { Via::Sectors })
+        }
+        Format::Lvm => volume_group(draft, unit),
+        Format::Md => array(draft, outlook, unit),
+        _ if usages().any(|usage| !usage.holders.is_empty()) => Err("it is open; a first boot changes them before that".into()),
+        _ => Ok(Via::Sectors),
+    }
+}
+
+/// Is any of these devices, or of their partitions, in use?
+fn busy(draft: &Draft<'_>, devices: &[String]) -> Option<String> {
+    let idle = |part: &crate::guest::disks::Part| {
+        !part.usage.mounted && !part.usage.swap && part.usage.holders.iter().all(|holder| devices.contains(holder))
+    };
+    let disks = draft.guest.disks.list.iter().filter(|disk| devices.contains(&disk.path));
+    disks.flat_map(|disk| &disk.parts).find(|part| !idle(part)).map(|part| part.usage.name.clone().unwrap_or(part.place()))
+}
+
+fn volume_group(draft: &Draft<'_>, unit: &Unit<'_>) -> Result<Via, String> {
+    let holders: Vec<String> = unit.members.iter().flat_map(|member| member.part.usage.holders.clone()).collect();
+    if holders.is_empty() {
+        return Ok(Via::Sectors);
+    }
+    if let Some(busy) = busy(draft, &holders) {
+        return Err(format!("{busy} of this group is in use; a first boot changes them before that"));
+    }
+    let groups = group_of(unit);
+    let Some(name) = groups else { return Err("what stands on it has no name".into()) };
+    let group = Active::VolumeGroup { name };
+    Ok(Via::Stopped { stop: vec![group.clone()], start: vec![group] })
+}
+
+/// The name of the group that a physical volume belongs to.
+fn group_of(unit: &Unit<'_>) -> Option<String> {
+    unit.members.iter().find_map(|member| member.found.label.clone())
+}
+
+fn array(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, String> {
+    let mut devices: Vec<String> = unit.members.iter().flat_map(|member| member.part.usage.holders.clone()).collect();
+    devices.sort();
+    devices.dedup();
+    let device = match &devices[..] {
+        [] => return Ok(Via::Sectors),
+        [device] => device.clone(),
+        _ => return Err("more than one thing stands on it".into()),
+    };
+    if outlook.named.iter().any(|path| path.starts_with("/dev/md")) {
+        // The name of an array is bound to its UUID by mdadm.conf(5), of which the initramfs has a copy.
+        return Err("fstab or crypttab name an array by its device, and the initramfs, which gives the name, by its UUID".into());
+    }
+    // Only volume groups are stopped on an array; what they are is told by what stands on it.
+    let on_it = draft.guest.disks.parts().find(|(_, part)| part.path == device).map(|(_, part)| part);
+    let group = on_it.and_then(|part| part.found.iter().find(|found| found.format == Format::Lvm));
+    let above: Vec<String> = on_it.map(|part| part.usage.holders.clone()).unwrap_or_default();
+    let mut all = above.clone();
+    all.push(device.clone());
+    if let Some(busy) = busy(draft, &all) {
+        return Err(format!("{busy}, which is on it, is in use; a first boot changes them before that"));
+    }
+    let members = unit.members.iter().map(|member| member.part.path.clone()).collect();
+    let array = Active::Array { device, members };
+    let group = group.and_then(|found| found.label.clone()).map(|name| Active::VolumeGroup { name });
+    if !above.is_empty() && group.is_none() {
+        return Err("something stands on it that is not stopped here".into());
+    }
+    let stop = group.iter().cloned().chain([array.clone()]).collect();
+    let start = std::iter::once(array).chain(group).collect();
+    Ok(Via::Stopped { stop, start })
+}

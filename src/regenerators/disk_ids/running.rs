@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the running system must be told when the ids of its disks change: old names stay alive, units are made anew.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use crate::formats::fstab::{self, Entry, Source};
+use crate::formats::unit_name::escape_path;
+use crate::plan::draft::Draft;
+use crate::plan::{Kind, Live, Renewal, Stage};
+
+/// Files that systemd makes units from, or that are units.
+const SOURCES_OF_UNITS: [&str; 3] = ["etc/fstab", "etc/crypttab", "etc/systemd/system/"];
+
+/// Drafts what follows from the renewals and from the files that earlier regenerators drafted.
+///
+/// # Errors
+/// When fstab(5) cannot be read.
+pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
+    let guest = draft.guest;
+    if !guest.disks.are_running() || matches!(guest.stage, Some(Stage::System | Stage::Keys)) {
+        return Ok(());
+    }
+    let renewals: Vec<Renewal> = draft.renewals().into_iter().filter(|renewal| renewal.old != renewal.new).collect();
+    let rules = rules(&renewals);
+    if !rules.is_empty() && guest.root.stat("run/udev")?.is_some() {
+        draft.live(Live::DeviceNames { rules }, "PID 1 waits for the old names, and unmounts what loses one");
+    }
+    let changed = draft.changed()?;
+    if guest.systemd && changed.iter().any(|path| SOURCES_OF_UNITS.iter().any(|source| path.starts_with(source))) {
+        let mut start = Vec::new();
+        if guest.stage == Some(Stage::Early) {
+            let text = draft.text("etc/fstab")?.unwrap_or_default();
+            let new: BTreeSet<&str> = renewals.iter().filter_map(|renewal| renewal.new.as_deref()).collect();
+            start = fstab::entries(&text).iter().filter_map(|entry| unit(entry, &new)).collect();
+        }
+        draft.live(Live::Units { start }, "it waits for the names in the old files");
+    }
+    Ok(())
+}
+
+/// The unit of a line that names a new id and is started at boot, systemd-fstab-generator(8). The boot's own job for it
+/// was made from the old file, and checks no file system under the new name.
+fn unit(entry: &Entry, new: &BTreeSet<&str>) -> Option<String> {
+    let (Source::Uuid(id) | Source::PartUuid(id)) = &entry.source else { return None };
+    let tag = if matches!(entry.source, Source::Uuid(_)) { "uuid" } else { "partuuid" };
+    if !new.contains(id.as_str()) || entry.has("noauto") || entry.has("x-systemd.automount") {
+        return None;
+    }
+    match entry.target.as_str() {
+        "/" | "/usr" => None,
+        _ if entry.is_swap() => Some(format!("{}.swap", escape_path(&format!("/dev/disk/by-{tag}/{id}")))),
+        at if at.starts_with('/') => Some(format!("{}.mount", escape_path(at))),
+        _ => None,
+    }
+}
+
+/// Rules that add a link of the old name wherever there is one of the new, as 60-persistent-storage.rules of systemd,
+/// 69-lvm.rules and 63-md-raid-arrays.rules make them.
+fn rules(renewals: &[Renewal]) -> String {
+    let mut rules = String::new();
+    for renewal in renewals {
+        let (Some(old), Some(new)) = (&renewal.old, &renewal.new) else { continue };
+        let (property, link) = match renewal.kind {
+            Kind::FsUuid | Kind::SwapUuid | Kind::LuksUuid => ("ID_FS_UUID", "disk/by-uuid/"),
+            Kind::PartitionId => ("ID_PART_ENTRY_UUID", "disk/by-partuuid/"),
+            Kind::LvmUuid => ("ID_FS_UUID", "disk/by-id/lvm-pv-uuid-"),
+            Kind::MdUuid => ("MD_UUID", "disk/by-id/md-uuid-"),
+            _ => continue,
+        };
+        let (old, new) = match renewal.kind {
+            Kind::MdUuid => (four_words(old), four_words(new)),
+            _ => (old.clone(), new.clone()),
+        };
+        let plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-:".contains(&byte));
+        if plain(&old) && plain(&new) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(rules, "SUBSYSTEM==\"block\", ENV{{{property}}}==\"{new}\", SYMLINK+=\"{link}{old}\"");
+        }
+    }
+    rules
+}
+
+/// As mdadm(8) writes an array's UUID: four words of eight digits with colons between them.
+fn four_words(uuid: &str) -> String {
+    let digits: Vec<char> = uuid.chars().filter(|digit| *digit != '-').collect();
+    digits.chunks(8).map(|word| word.iter().collect::<String>()).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_of_new_ids_are_started() {
+        let new = BTreeSet::from(["b-1", "c-2"]);
+        let text = "UUID=b-1 /srv/a-b ext4 defaults 0 2\nUUID=b-1 / ext4 defaults\nPARTUUID=c-2 none swap sw\n\
+                    UUID=b-1 /auto xfs x-systemd.automount\nUUID=b-1 /no xfs noauto\nUUID=other /x xfs defaults\n";
+        let units: Vec<String> = fstab::entries(text).iter().filter_map(|entry| unit(entry, &new)).collect();
+        assert_eq!(units, ["srv-a\\x2db.mount", "dev-disk-by\\x2dpartuuid-c\\x2d2.swap"]);
+    }
+
+    #[test]
+    fn a_value_that_is_no_id_makes_no_rule() {
+        let of = |old: &str| {
+            let (subject, old) = ("x".into(), Some(old.to_owned()));
+            rules(&[Renewal { kind: Kind::FsUuid, subject, old, new: Some("new-1".into()) }])
+        };
+        assert_eq!(of("old-1"), "SUBSYSTEM==\"block\", ENV{ID_FS_UUID}==\"new-1\", SYMLINK+=\"disk/by-uuid/old-1\"\n");
+        assert_eq!(of("x\", RUN+=\"/bin/sh"), "");
+    }
+}
