@@ -48,7 +48,8 @@ pub fn set(place: &Place, mounted: &str) -> Result<()> {
     match call(&dir, SET_UUID, &mut request) {
         // Its checksums begin with the UUID.
         Err(Errno::EOPNOTSUPP) => {
-            seed(&dir).context("switching metadata_csum_seed on, which Linux before 6.18 cannot while it is mounted")?;
+            seed(&dir)
+                .context("switching metadata_csum_seed on, which Linux before 6.18 cannot while it is mounted")?;
             call(&dir, SET_UUID, &mut request)?;
         }
         Err(Errno::ENOTTY) => bail!("this kernel cannot change the UUID of what is mounted: Linux 6.0 can"),

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Exit, Usage, ask, boot, check_is_guest, check_is_no_boot_disk, is_human, open_with_disks, policy, print, print_json,
-    style,
+    Exit, Usage, ask, boot, check_is_guest, check_is_no_boot_disk, is_human, open_with_disks, policy, print,
+    print_json, style,
 };
 use crate::apply;
 use crate::cli::{Apply, Options};

@@ -45,19 +45,18 @@ pub struct Volume {
 impl Source {
     /// What the first field of a line means.
     pub fn parse(field: &str) -> Source {
-        let value = |prefix: &str| {
-            let rest = field.strip_prefix(prefix)?;
+        let value = |prefixes: [&str; 2]| {
+            let rest = prefixes.iter().find_map(|prefix| field.strip_prefix(prefix))?;
             Some(rest.trim_matches(['"', '\'']).to_owned())
         };
-        let tags: [(&[&str], fn(String) -> Source); 3] = [
-            (&["UUID=", "/dev/disk/by-uuid/"], Source::Uuid),
-            (&["PARTUUID=", "/dev/disk/by-partuuid/"], Source::PartUuid),
-            (&["LABEL=", "/dev/disk/by-label/"], Source::Label),
-        ];
-        for (prefixes, make) in tags {
-            if let Some(value) = prefixes.iter().find_map(|prefix| value(prefix)) {
-                return make(value);
-            }
+        if let Some(id) = value(["UUID=", "/dev/disk/by-uuid/"]) {
+            return Source::Uuid(id);
+        }
+        if let Some(id) = value(["PARTUUID=", "/dev/disk/by-partuuid/"]) {
+            return Source::PartUuid(id);
+        }
+        if let Some(label) = value(["LABEL=", "/dev/disk/by-label/"]) {
+            return Source::Label(label);
         }
         if field.starts_with("/dev/") { Source::Device(field.to_owned()) } else { Source::Other(field.to_owned()) }
     }

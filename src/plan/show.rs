@@ -81,7 +81,9 @@ pub fn title(change: &Change) -> String {
             format!("set the running host name {} to {after}", printable(before))
         }
         Change::Live(Live::MachineId { after, .. }) => format!("have PID 1 and journald use the machine-id {after}"),
-        Change::Live(Live::DeviceNames { .. }) => "keep the old names of devices alive for the rest of this boot".into(),
+        Change::Live(Live::DeviceNames { .. }) => {
+            "keep the old names of devices alive for the rest of this boot".into()
+        }
         Change::Live(Live::Units { start }) if start.is_empty() => "have PID 1 read its units anew".into(),
         Change::Live(Live::Units { start }) => {
             format!("have PID 1 read its units anew, and start {}", printable(&start.join(", ")))

@@ -222,14 +222,13 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     let keep = refusal::kept(outlook, unit);
     let after = unit.after(draft, &keep);
     let is_new = unit.members.iter().zip(&after).all(|(member, after)| unit.before(member) == *after);
-    let way = refusal::way(draft, outlook, unit, tpm)
-        .and_then(|via| match via {
-            crate::plan::Via::Kernel { .. } => Ok((via, !is_new)),
-            via => match unit.trial(&after) {
-                Ok(patches) => Ok((via, patches.iter().any(|patch| !patch.is_empty()))),
-                Err(error) => Err(format!("{error:#}")),
-            },
-        });
+    let way = refusal::way(draft, outlook, unit, tpm).and_then(|via| match via {
+        crate::plan::Via::Kernel { .. } => Ok((via, !is_new)),
+        via => match unit.trial(&after) {
+            Ok(patches) => Ok((via, patches.iter().any(|patch| !patch.is_empty()))),
+            Err(error) => Err(format!("{error:#}")),
+        },
+    });
     let (via, changes) = match way {
         Ok(way) => way,
         // An earlier stage of this run has set them, and now it is in use.

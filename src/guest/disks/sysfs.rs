@@ -66,7 +66,8 @@ pub fn nodes(root: &Root) -> Result<BTreeMap<String, Node>> {
         }
     }
     let multipath = |node: &Node| node.mapping.as_ref().is_some_and(|mapping| mapping.starts_with("mpath-"));
-    let paths: Vec<String> = nodes.values().filter(|node| multipath(node)).flat_map(|node| node.slaves.clone()).collect();
+    let paths: Vec<String> =
+        nodes.values().filter(|node| multipath(node)).flat_map(|node| node.slaves.clone()).collect();
     nodes.retain(|name, node| !paths.contains(name) && !node.disk.as_ref().is_some_and(|disk| paths.contains(disk)));
     spread_networks(&mut nodes);
     Ok(nodes)
@@ -78,7 +79,8 @@ fn node(root: &Root, name: String) -> Result<Option<Node>> {
         let text = String::from_utf8(root.read(&at(file)).ok()??).ok()?;
         Some(text.trim().to_owned()).filter(|line| !line.is_empty())
     };
-    let numbered = |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let numbered =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let size = line("size").and_then(|sectors| sectors.parse::<u64>().ok()).unwrap_or(0).saturating_mul(512);
     if size == 0 || NO_DISKS.iter().any(|prefix| numbered(prefix)) || line("dm/suspended").as_deref() == Some("1") {
         return Ok(None);

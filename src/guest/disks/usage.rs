@@ -68,7 +68,8 @@ pub fn of(root: &Root, nodes: &BTreeMap<String, Node>) -> Result<std::result::Re
     let mut rooted = false;
     for mount in mounts(&text("proc/self/mountinfo")?) {
         let by_number = nodes.values().find(|node| node.dev == mount.dev).map(|node| node.name.clone());
-        let Some(usage) = by_number.or_else(|| named(root, nodes, &mount.source)).and_then(|name| usages.get_mut(&name))
+        let Some(usage) =
+            by_number.or_else(|| named(root, nodes, &mount.source)).and_then(|name| usages.get_mut(&name))
         else {
             continue;
         };
@@ -104,7 +105,8 @@ pub fn named(root: &Root, nodes: &BTreeMap<String, Node>, path: &str) -> Option<
     if nodes.contains_key(below) {
         return Some(below.to_owned());
     }
-    let mapped = below.strip_prefix("mapper/").and_then(|name| nodes.values().find(|n| n.mapped.as_deref() == Some(name)));
+    let mapped =
+        below.strip_prefix("mapper/").and_then(|name| nodes.values().find(|n| n.mapped.as_deref() == Some(name)));
     let linked = || {
         let target = root.read_link(trim(path)).ok()??;
         let name = target.rsplit('/').next()?.to_owned();
@@ -145,7 +147,8 @@ pub fn complete(root: &Root, nodes: &BTreeMap<String, Node>, disks: &mut [Disk])
         for part in disks.iter().flat_map(|disk| &disk.parts) {
             let below = part.path.strip_prefix("/dev/").and_then(|name| nodes.get(name)).into_iter();
             let below = below.flat_map(|node| &node.slaves).map(|slave| format!("/dev/{slave}"));
-            carried.extend(below.flat_map(|slave| part.usage.carries.iter().map(move |at| (slave.clone(), at.clone()))));
+            carried
+                .extend(below.flat_map(|slave| part.usage.carries.iter().map(move |at| (slave.clone(), at.clone()))));
         }
         let mut grown = false;
         for part in disks.iter_mut().flat_map(|disk| &mut disk.parts) {
@@ -174,7 +177,9 @@ pub fn sought(root: &Root, nodes: &BTreeMap<String, Node>, disks: &[Disk], sourc
             let contents = part.found.iter().filter(|found| !found.format.is_table());
             contents.filter_map(|found| found.ids.first()).any(|id| id.value.eq_ignore_ascii_case(uuid))
         }),
-        Source::PartUuid(uuid) => by(&|disk, part| partition_id(disk, part).is_some_and(|id| id.eq_ignore_ascii_case(uuid))),
+        Source::PartUuid(uuid) => {
+            by(&|disk, part| partition_id(disk, part).is_some_and(|id| id.eq_ignore_ascii_case(uuid)))
+        }
         Source::Label(label) => by(&|_, part| part.found.iter().any(|found| found.label.as_ref() == Some(label))),
         Source::Device(path) => named(root, nodes, path).map(|name| format!("/dev/{name}")).into_iter().collect(),
         Source::Other(_) => Vec::new(),
@@ -192,4 +197,78 @@ pub fn partition_id(disk: &Disk, part: &Part) -> Option<String> {
             _ => id("disk-id").map(|signature| format!("{signature}-{number:02x}")),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::sysfs::{nodes, tests::make};
+    use super::*;
+    use crate::disks::{Found, Id};
+
+    const MOUNTS: &str = "1 0 254:1 / / rw - ext4 /dev/root rw\n\
+                          2 1 0:30 / /srv/my\\040data rw - btrfs /dev/vdb rw\n\
+                          3 1 0:31 / /proc rw - proc proc rw\n";
+
+    fn found(format: Format, id: &str, value: &str) -> Found {
+        let ids = vec![Id { name: id.into(), value: value.into() }];
+        Found { format, variant: String::new(), ids, label: None, refusal: None, group: None, tpm: false }
+    }
+
+    fn part(path: &str, number: Option<u32>, found: Vec<Found>, usage: &Usage) -> Part {
+        Part { found, ..Part::at(path, number, (0, 1 << 20), usage.clone()) }
+    }
+
+    #[test]
+    fn what_the_system_makes_of_its_disks() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        make(root, "pci0/block/vda", &[("dev", "254:0")]);
+        make(root, "pci0/block/vda/vda1", &[("dev", "254:1"), ("partition", "1")]);
+        make(root, "pci0/block/vda/vda2", &[("dev", "254:2"), ("partition", "2")]);
+        make(root, "pci0/block/vdb", &[("dev", "254:16")]);
+        make(root, "pci0/block/vdc", &[("dev", "254:32")]);
+        make(root, "virtual/block/dm-0", &[("dev", "253:0"), ("dm/name", "vg-boot"), ("on/vdc", "")]);
+        fs::create_dir_all(root.join("proc/self")).unwrap();
+        fs::create_dir_all(root.join("sys/power")).unwrap();
+        fs::create_dir(root.join("etc")).unwrap();
+        fs::write(root.join("proc/self/mountinfo"), MOUNTS).unwrap();
+        fs::write(root.join("proc/swaps"), "Filename Type Size Used Priority\n/dev/vda2 partition 1 0 -2\n").unwrap();
+        fs::write(root.join("sys/power/resume"), "254:2\n").unwrap();
+        fs::write(root.join("etc/fstab"), "UUID=B /boot ext4 defaults\nPARTUUID=1a2b3c4d-02 /x none x\n").unwrap();
+        let root = Root::open(root).unwrap();
+        let nodes = nodes(&root).unwrap();
+        let usages = of(&root, &nodes).unwrap().unwrap();
+        assert_eq!((&usages["vda1"].carries[..], usages["vda1"].mounted), (&["/".to_owned()][..], true));
+        assert_eq!(usages["vdb"].mount_points, ["/srv/my data"]);
+        assert!(usages["vda2"].swap && usages["vda2"].resume && !usages["vda2"].mounted);
+        assert_eq!(usages["dm-0"].name.as_deref(), Some("/dev/mapper/vg-boot"));
+        assert_eq!(usages["vdc"].holders, ["/dev/dm-0"]);
+
+        let whole = |path: &str, found| Disk {
+            path: path.into(),
+            boots: false,
+            parts: vec![part(path, None, found, &Usage::default())],
+        };
+        let mut vda = whole("/dev/vda", vec![found(Format::Mbr, "disk-id", "1a2b3c4d")]);
+        vda.parts.push(part("/dev/vda2", Some(2), Vec::new(), &usages["vda2"]));
+        let boot = whole("/dev/dm-0", vec![found(Format::Ext, "uuid", "b")]);
+        let mut disks = vec![vda, boot, whole("/dev/vdc", Vec::new())];
+        complete(&root, &nodes, &mut disks).unwrap();
+        assert_eq!(disks[1].parts[0].usage.carries, ["/boot"], "by fstab, not mounted yet");
+        assert_eq!(disks[2].parts[0].usage.carries, ["/boot"], "what it stands on");
+        assert_eq!(disks[0].parts[1].usage.mount_points, ["/x"], "by the id that the kernel makes of a signature");
+        assert_eq!(sought(&root, &nodes, &disks, &Source::Device("/dev/mapper/vg-boot".into())), ["/dev/dm-0"]);
+    }
+
+    #[test]
+    fn disks_without_the_root_are_another_systems() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path(), "pci0/block/vda", &[("dev", "254:0")]);
+        fs::create_dir_all(dir.path().join("proc/self")).unwrap();
+        fs::write(dir.path().join("proc/self/mountinfo"), "1 0 0:30 / / rw - overlay overlay rw\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert!(of(&root, &nodes(&root).unwrap()).unwrap().is_err());
+    }
 }

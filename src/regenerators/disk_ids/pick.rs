@@ -29,7 +29,8 @@ impl Pick {
             Pick::MountPoint(at) => usage.mount_points.contains(at),
             Pick::Label(label) => member.found.label.as_ref() == Some(label),
             Pick::Device(path) => {
-                [&member.part.place(), &member.part.path, &member.disk.path].contains(&path) || usage.name.as_ref() == Some(path)
+                [&member.part.place(), &member.part.path, &member.disk.path].contains(&path)
+                    || usage.name.as_ref() == Some(path)
             }
         }
     }

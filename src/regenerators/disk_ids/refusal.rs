@@ -71,7 +71,10 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
     let part = |of: &dyn Fn(&Member<'_>) -> bool| unit.members.iter().any(of);
     let mounted = unit.members.iter().find(|member| member.part.usage.mounted).map(|member| &member.part.usage);
     if let Some(usage) = unit.members.iter().map(|member| &member.part.usage).find(|usage| !usage.carries.is_empty()) {
-        return Err(format!("{} is on it, and the boot path's quotes of them do not follow yet", usage.carries.join(" and ")));
+        return Err(format!(
+            "{} is on it, and the boot path's quotes of them do not follow yet",
+            usage.carries.join(" and ")
+        ));
     }
     if part(&|member| member.part.usage.network) {
         return Err("it is reached over a network, where other machines may use it by them".into());
@@ -148,7 +151,9 @@ fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, 
         }
         Format::Lvm => volume_group(draft, unit),
         Format::Md => array(draft, outlook, unit),
-        _ if usages().any(|usage| !usage.holders.is_empty()) => Err("it is open; a first boot changes them before that".into()),
+        _ if usages().any(|usage| !usage.holders.is_empty()) => {
+            Err("it is open; a first boot changes them before that".into())
+        }
         _ => Ok(Via::Sectors),
     }
 }
@@ -159,7 +164,10 @@ fn busy(draft: &Draft<'_>, devices: &[String]) -> Option<String> {
         !part.usage.mounted && !part.usage.swap && part.usage.holders.iter().all(|holder| devices.contains(holder))
     };
     let disks = draft.guest.disks.list.iter().filter(|disk| devices.contains(&disk.path));
-    disks.flat_map(|disk| &disk.parts).find(|part| !idle(part)).map(|part| part.usage.name.clone().unwrap_or(part.place()))
+    disks
+        .flat_map(|disk| &disk.parts)
+        .find(|part| !idle(part))
+        .map(|part| part.usage.name.clone().unwrap_or(part.place()))
 }
 
 fn volume_group(draft: &Draft<'_>, unit: &Unit<'_>) -> Result<Via, String> {
@@ -192,7 +200,10 @@ fn array(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, S
     };
     if outlook.named.iter().any(|path| path.starts_with("/dev/md")) {
         // The name of an array is bound to its UUID by mdadm.conf(5), of which the initramfs has a copy.
-        return Err("fstab or crypttab name an array by its device, and the initramfs, which gives the name, by its UUID".into());
+        return Err(
+            "fstab or crypttab name an array by its device, and the initramfs, which gives the name, by its UUID"
+                .into(),
+        );
     }
     // Only volume groups are stopped on an array; what they are is told by what stands on it.
     let on_it = draft.guest.disks.parts().find(|(_, part)| part.path == device).map(|(_, part)| part);

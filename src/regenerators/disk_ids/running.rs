@@ -6,13 +6,16 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::formats::fstab::{self, Entry, Source};
+use crate::formats::fstab::{self, Entry, Source, Volume};
 use crate::formats::unit_name::escape_path;
 use crate::plan::draft::Draft;
-use crate::plan::{Kind, Live, Renewal, Stage};
+use crate::plan::{Kind, Live, Renewal, Severity, Stage};
 
 /// Files that systemd makes units from, or that are units.
 const SOURCES_OF_UNITS: [&str; 3] = ["etc/fstab", "etc/crypttab", "etc/systemd/system/"];
+
+/// Looks at the disks once more when the volumes of crypttab(5) are open.
+const VOLUMES: &str = "reseal-early-volumes.service";
 
 /// Drafts what follows from the renewals and from the files that earlier regenerators drafted.
 ///
@@ -28,17 +31,53 @@ pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
     if !rules.is_empty() && guest.root.stat("run/udev")?.is_some() {
         draft.live(Live::DeviceNames { rules }, "PID 1 waits for the old names, and unmounts what loses one");
     }
+    if !guest.systemd {
+        return Ok(());
+    }
     let changed = draft.changed()?;
-    if guest.systemd && changed.iter().any(|path| SOURCES_OF_UNITS.iter().any(|source| path.starts_with(source))) {
-        let mut start = Vec::new();
-        if guest.stage == Some(Stage::Early) {
-            let text = draft.text("etc/fstab")?.unwrap_or_default();
+    let reads = |path: &String| SOURCES_OF_UNITS.iter().any(|source| path.starts_with(source));
+    let mut start = Vec::new();
+    if guest.stage == Some(Stage::Early) {
+        let fstab = fstab::entries(&draft.text("etc/fstab")?.unwrap_or_default());
+        if changed.iter().any(reads) {
             let new: BTreeSet<&str> = renewals.iter().filter_map(|renewal| renewal.new.as_deref()).collect();
-            start = fstab::entries(&text).iter().filter_map(|entry| unit(entry, &new)).collect();
+            start = fstab.iter().filter_map(|entry| unit(entry, &new)).collect();
         }
+        if volumes_wait(draft, &fstab)? {
+            start.push(VOLUMES.to_owned());
+        }
+    }
+    if !start.is_empty() || changed.iter().any(reads) {
         draft.live(Live::Units { start }, "it waits for the names in the old files");
     }
     Ok(())
+}
+
+/// Are there volumes that the boot opens later, and may what mounts what is inside wait until it was looked at?
+fn volumes_wait(draft: &mut Draft<'_>, fstab: &[Entry]) -> Result<bool> {
+    let is_open = |name: &str| {
+        draft.guest.disks.parts().any(|(_, part)| part.usage.name.as_ref() == Some(&format!("/dev/mapper/{name}")))
+    };
+    let later = |volume: &Volume| {
+        let left = ["noauto", "_netdev", "swap", "tmp", "plain"]
+            .iter()
+            .any(|option| volume.options.iter().any(|o| o == option));
+        !left && !is_open(&volume.name)
+    };
+    let text = draft.text("etc/crypttab")?.unwrap_or_default();
+    let volumes: Vec<Volume> = fstab::volumes(&text).into_iter().filter(later).collect();
+    let below =
+        |key: &String| fstab.iter().any(|entry| entry.target != "/" && key.starts_with(&format!("{}/", entry.target)));
+    for volume in &volumes {
+        if volume.key.as_ref().is_some_and(below) {
+            // The volume waits for a mount, which would wait for the volume.
+            let message =
+                format!("what is inside keeps its ids: the key of {} is on a file system of its own", volume.name);
+            draft.finding(Severity::Warning, "/etc/crypttab", message);
+            return Ok(false);
+        }
+    }
+    Ok(!volumes.is_empty())
 }
 
 /// The unit of a line that names a new id and is started at boot, systemd-fstab-generator(8). The boot's own job for it
