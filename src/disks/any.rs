@@ -73,14 +73,21 @@ fn lvm_id(bytes: &[u8; 32]) -> String {
     cuts.windows(2).map(|cut| &digits[cut[0]..cut[1]]).collect::<Vec<_>>().join("-")
 }
 
-/// The ids of a volume group, by their names in [`Found::ids`].
-fn lvm_ids(ids: &[Id]) -> Option<lvm::Ids> {
-    let bare = |name: &str| Some(ids.iter().find(|id| id.name == name)?.value.replace('-', ""));
-    let volumes =
-        ids.iter().filter_map(|id| Some((id.name.strip_prefix("lv-uuid-")?.to_owned(), id.value.replace('-', ""))));
-    let physical_volume = bare("uuid")?;
-    let volume_group = bare("vg-uuid").unwrap_or_else(|| physical_volume.clone());
-    Some(lvm::Ids { physical_volume, volume_group, logical_volumes: volumes.collect() })
+/// The ids of a volume group, by their names in [`Found::ids`]; none when two devices shall have other ones.
+fn lvm_ids(ids: &[Vec<Id>]) -> Option<lvm::Ids> {
+    let bare = |id: &Id| id.value.replace('-', "");
+    let physical_volumes = ids.iter().map(|ids| Some(value(ids, "uuid")?.replace('-', ""))).collect::<Option<_>>()?;
+    let (mut volume_group, mut logical_volumes) = (None, BTreeMap::new());
+    for id in ids.iter().flatten().filter(|id| id.name != "uuid") {
+        let earlier = match id.name.strip_prefix("lv-uuid-") {
+            Some(name) => logical_volumes.insert(name.to_owned(), bare(id)),
+            None => volume_group.replace(bare(id)),
+        };
+        if earlier.is_some_and(|earlier| earlier != bare(id)) {
+            return None;
+        }
+    }
+    Some(lvm::Ids { physical_volumes, volume_group, logical_volumes })
 }
 
 /// What of this format stands on the device.
@@ -142,6 +149,7 @@ pub fn plan_all<B: Blocks + ?Sized>(all: &[&B], format: Format, ids: &[Vec<Id>])
             let members = members.map(Uuid::parse_str).collect::<Result<Vec<_>, _>>().map_err(|_| bad())?;
             md::plan_all(all, shared("uuid")?, &members)
         }
+        Format::Lvm => lvm::plan_all(all, &lvm_ids(ids).ok_or_else(bad)?),
         _ => match (all, ids) {
             ([blocks], [ids]) => Ok(vec![plan_one(*blocks, format, ids)?]),
             _ => Err(Trouble::Refused(format!("{} has one device", format.name()))),
@@ -182,7 +190,6 @@ fn plan_one(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Resu
             gpt::plan(blocks, disk.ok_or_else(bad)?, &partitions)
         }
         Format::F2fs => f2fs::plan(blocks, uuid(only()?)?),
-        Format::Lvm => lvm::plan(blocks, &lvm_ids(ids).ok_or_else(bad)?),
-        Format::Btrfs | Format::Md => Err(bad()),
+        Format::Btrfs | Format::Md | Format::Lvm => Err(bad()),
     }
 }

@@ -14,6 +14,7 @@ pub mod f2fs;
 pub mod fat;
 mod fields;
 pub mod gpt;
+mod kin;
 pub mod layout;
 pub mod luks;
 pub mod lvm;
@@ -24,12 +25,14 @@ pub mod sector;
 pub mod swap;
 pub mod xfs;
 
+use kin::{Kin, Seat};
 use std::fmt;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 pub use any::{plan, plan_all, probe};
+pub use kin::relate;
 
 /// A device, a partition or an image, read at byte offsets.
 pub trait Blocks {
@@ -158,12 +161,24 @@ pub struct Found {
     pub group: Option<Group>,
     /// Does a LUKS header hold a token that this machine's TPM opens?
     pub tpm: bool,
+    /// For [`relate`].
+    #[serde(skip)]
+    kin: Kin,
 }
 
 impl Found {
     /// With nothing but ids.
     fn of(format: Format, variant: &str, ids: Vec<Id>) -> Found {
-        Found { format, variant: variant.into(), ids, label: None, refusal: None, group: None, tpm: false }
+        Found {
+            format,
+            variant: variant.into(),
+            ids,
+            label: None,
+            refusal: None,
+            group: None,
+            tpm: false,
+            kin: Kin::Known,
+        }
     }
 }
 

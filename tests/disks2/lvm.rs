@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use reseal::disks::lvm::{Ids, plan, probe};
-use reseal::disks::{Patch, Trouble};
+use reseal::disks::lvm::{Ids, plan_all, probe};
+use reseal::disks::{Blocks, Patch, Trouble};
 
 use crate::rig::{self, Image, output};
+
+#[path = "lvm/groups.rs"]
+mod groups;
 
 const SIZE: u64 = 32 << 20;
 
@@ -34,35 +37,45 @@ fn lvm(images: &[&Image], script: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// A group with two volumes.
-fn make(directory: &tempfile::TempDir, name: &str) -> Image {
+/// A group with two volumes, its metadata in so many areas.
+fn make(directory: &tempfile::TempDir, name: &str, areas: u32) -> Image {
     let image = Image::new(directory.path(), name, SIZE);
-    let text = directory.path().join("text").display().to_string();
-    lvm(
-        &[&image],
-        &format!("lvm pvcreate -q -ff -y $d1; lvm vgcreate -q golden $d1; lvm vgcfgbackup -f {text} golden"),
-    )
-    .unwrap();
-    let volume = |name: &str, id: &str, start: u32| {
+    let script = format!("lvm pvcreate -q -ff -y --pvmetadatacopies {areas} $d1; lvm vgcreate -q golden $d1");
+    lvm(&[&image], &script).unwrap();
+    divide(&[&image], ["\"pv0\", 0", "\"pv0\", 2"]);
+    image
+}
+
+/// Two volumes of two extents for each place, on these places.
+fn divide(images: &[&Image], places: [&str; 2]) {
+    let text = images[0].path.with_file_name("text").display().to_string();
+    lvm(images, &format!("lvm vgcfgbackup -f {text} golden")).unwrap();
+    let volume = |name: &str, id: &str, places: &str| {
+        let count = places.matches("pv").count();
         format!(
             "{name} {{\nid = \"{id}\"\nstatus = [\"READ\", \"WRITE\", \"VISIBLE\"]\nflags = []\nsegment_count = 1\n\
-             segment1 {{\nstart_extent = 0\nextent_count = 2\ntype = \"striped\"\nstripe_count = 1\n\
-             stripes = [\n\"pv0\", {start}\n]\n}}\n}}\n"
+             segment1 {{\nstart_extent = 0\nextent_count = {}\ntype = \"striped\"\nstripe_count = {count}\n{}\
+             stripes = [\n{places}\n]\n}}\n}}\n",
+            2 * count,
+            if count > 1 { "stripe_size = 128\n" } else { "" }
         )
     };
-    let volumes = volume("root", "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg", 0)
-        + &volume("var", "AAAAAA-bbbb-cccc-dddd-eeee-ffff-gggggg", 2);
+    let volumes = volume("root", "aaaaaa-bbbb-cccc-dddd-eeee-ffff-gggggg", places[0])
+        + &volume("var", "AAAAAA-bbbb-cccc-dddd-eeee-ffff-gggggg", places[1]);
     let made = std::fs::read_to_string(&text).unwrap();
     let at = made.rfind('}').unwrap();
     std::fs::write(&text, format!("{}\nlogical_volumes {{\n{volumes}}}\n{}", &made[..at], &made[at..])).unwrap();
-    lvm(&[&image], &format!("lvm vgcfgrestore -q -f {text} golden")).unwrap();
-    image
+    lvm(images, &format!("lvm vgcfgrestore -q -f {text} golden")).unwrap();
+}
+
+fn plan<B: Blocks + ?Sized>(blocks: &B, new: &Ids) -> Result<Patch, Trouble> {
+    plan_all(&[blocks], new).map(|mut patches| patches.remove(0))
 }
 
 fn fresh() -> Ids {
     let id = || rig::fresh().simple().to_string();
     let logical_volumes = BTreeMap::from([("root".to_string(), id()), ("var".to_string(), id())]);
-    Ids { physical_volume: id(), volume_group: id(), logical_volumes }
+    Ids { physical_volumes: vec![id()], volume_group: Some(id()), logical_volumes }
 }
 
 fn value(image: &Image, name: &str) -> String {
@@ -83,7 +96,7 @@ fn seen(image: &Image) -> Vec<String> {
 
 fn listed(ids: &Ids) -> Vec<String> {
     let volumes = ["root", "var"].map(|name| ids.logical_volumes[name].clone());
-    [ids.physical_volume.clone(), ids.volume_group.clone()].into_iter().chain(volumes).collect()
+    [ids.physical_volumes[0].clone(), ids.volume_group.clone().unwrap()].into_iter().chain(volumes).collect()
 }
 
 #[test]
@@ -93,9 +106,17 @@ fn a_group_is_old_or_new_at_every_cut() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let mut images = [make(&directory, "golden")];
     let mut count = 0;
-    for round in 0..4 {
+    for (areas, rounds) in [(1, 4), (2, 3)] {
+        count += rounds_of(make(&directory, &format!("golden-{areas}"), areas), rounds);
+    }
+    rig::report("LVM", count);
+}
+
+fn rounds_of(image: Image, rounds: u32) -> usize {
+    let mut images = [image];
+    let mut count = 0;
+    for round in 0..rounds {
         let (old, new) = (seen(&images[0]), fresh());
         count += rig::cut_everywhere(
             &images,
@@ -109,13 +130,13 @@ fn a_group_is_old_or_new_at_every_cut() {
             },
         );
         assert_eq!(seen(&images[0]), listed(&new));
-        assert_eq!(rig::blkid(&images[0], "UUID").replace('-', ""), new.physical_volume);
+        assert_eq!(rig::blkid(&images[0], "UUID").replace('-', ""), new.physical_volumes[0]);
         // LVM goes on with what it finds, often enough for its ring to go around.
         lvm(&images.each_ref(), "for i in $(seq 12); do lvm vgchange -q --addtag t$i golden; done; lvm vgck golden")
             .unwrap();
         images = [images[0].copy(&format!("round-{round}"))];
     }
-    rig::report("LVM", count);
+    count
 }
 
 #[test]
@@ -136,23 +157,20 @@ fn what_is_not_plain_is_left_alone() {
     let alone = image("alone");
     lvm(&[&alone], "lvm pvcreate -q -ff -y $d1").unwrap();
     alone.apply(&plan(&alone, &new).unwrap());
-    assert_eq!(rig::blkid(&alone, "UUID").replace('-', ""), new.physical_volume);
+    assert_eq!(rig::blkid(&alone, "UUID").replace('-', ""), new.physical_volumes[0]);
     assert_eq!(plan(&alone, &new).unwrap(), Patch::default());
     lvm(&[&alone], "lvm pvck $d1; lvm vgcreate -q golden $d1").unwrap();
 
     let (a, b) = (image("a"), image("b"));
     lvm(&[&a, &b], "lvm pvcreate -q -ff -y $d1 $d2; lvm vgcreate -q golden $d1 $d2").unwrap();
-    refused(&a, "several physical volumes");
-    let two = image("two");
-    lvm(&[&two], "lvm pvcreate -q -ff -y --pvmetadatacopies 2 $d1; lvm vgcreate -q golden $d1").unwrap();
-    refused(&two, "more than one");
-    let exported = make(&directory, "exported");
+    assert!(matches!(plan(&a, &new), Err(Trouble::Refused(why)) if why.contains("at hand")));
+    let exported = make(&directory, "exported", 1);
     lvm(&[&exported], "lvm vgexport -q golden").unwrap();
     refused(&exported, "exported");
 
-    let sound = make(&directory, "sound");
+    let sound = make(&directory, "sound", 1);
     let text = u64::from_le_bytes(sound.get(4096 + 40, 8).try_into().unwrap());
     rig::spoil(&sound, &[(512 + 8, 504), (4096, 512), (4096 + text, 600)], true, SIZE, |blocks| plan(blocks, &new));
     rig::spoil(&sound, &[(512, 512)], false, SIZE, |blocks| plan(blocks, &new));
-    assert!(plan(&sound, &Ids { volume_group: "short".into(), ..new.clone() }).is_err());
+    assert!(plan(&sound, &Ids { volume_group: Some("short".into()), ..new.clone() }).is_err());
 }

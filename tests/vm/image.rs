@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What clones are made of: the template's disks with a root of its own, which the host edits while no guest runs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::guests::{run, workplace};
+use crate::machine::Machine;
+use crate::template::{ROOT_OFFSET, Template};
+
+const COLLECT: &str = include_str!("collect.sh");
+
+/// Runs collect.sh once the guest is up.
+const COLLECTOR: &str = "\
+[Unit]
+Description=Tell the test about this guest
+ConditionPathExists=/dev/virtio-ports/facts
+After=multi-user.target
+[Service]
+Type=exec
+ExecStart=/bin/sh /usr/local/lib/vm/collect.sh
+";
+
+/// Disks that clones are overlays on.
+pub struct Image {
+    disks: Vec<PathBuf>,
+    kernel: (PathBuf, PathBuf),
+    dir: TempDir,
+}
+
+impl Image {
+    /// The template as it is, that is, without reseal.
+    pub fn of_template() -> Image {
+        let template = Template::get();
+        let dir = tempfile::Builder::new().prefix("vm-image-").tempdir_in(workplace()).expect("making a directory");
+        let mut disks = template.disks();
+        let root = dir.path().join("root.raw");
+        run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(&disks[0]).arg(&root));
+        disks[0] = root;
+        let image = Image { disks, kernel: template.kernel(), dir };
+        // The collector of these tests, not of those that made the template.
+        image.edit(add_collector);
+        image
+    }
+
+    /// The template with reseal installed into it while it was off: there is no stamp, so its clones reset themselves.
+    pub fn with_reseal(deb: &Path) -> Image {
+        let image = Image::of_template();
+        image.edit(|root| {
+            fs::copy(deb, root.join("var/cache/reseal.deb")).expect("copying the package");
+            run(chroot(root).args(["dpkg", "--install", "/var/cache/reseal.deb"]));
+            fs::remove_file(root.join("var/cache/reseal.deb")).expect("removing the package");
+            assert!(!root.join("etc/reseal/stamp").exists(), "an offline installation left a stamp");
+        });
+        image
+    }
+
+    /// Changes the root file system.
+    pub fn edit(&self, change: impl FnOnce(&Path)) {
+        mounted(&self.disks[0], change);
+    }
+
+    /// Adds a disk, the guest's last one: `make` makes the file.
+    pub fn add_disk(&mut self, name: &str, make: impl FnOnce(&Path)) {
+        let disk = self.dir.path().join(format!("{name}.raw"));
+        make(&disk);
+        self.disks.push(disk);
+    }
+
+    /// A new machine with a copy of these disks.
+    pub fn copy(&self, name: &str) -> Machine {
+        Machine::clone_of(name, &self.disks, &self.kernel)
+    }
+}
+
+/// Mounts the root file system of a disk for the time of a change. The caller's mount namespace must be its own.
+pub fn mounted<T>(disk: &Path, change: impl FnOnce(&Path) -> T) -> T {
+    mounted_at(disk, ROOT_OFFSET, change)
+}
+
+/// Mounts the file system that begins at `offset` bytes.
+pub fn mounted_at<T>(disk: &Path, offset: u64, change: impl FnOnce(&Path) -> T) -> T {
+    let point = tempfile::Builder::new().prefix("vm-mount-").tempdir_in(workplace()).expect("making a directory");
+    run(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(disk).arg(point.path()));
+    let done = change(point.path());
+    run(Command::new("umount").arg("--recursive").arg(point.path()));
+    done
+}
+
+/// A program in the mounted root, as image builders run it: /proc and /dev, but no systemd.
+pub fn chroot(root: &Path) -> Command {
+    for (kind, dir) in [("proc", "proc"), ("devtmpfs", "dev")] {
+        if !crate::guests::run(&mut Command::new("findmnt").args(["-rno", "TARGET"]))
+            .lines()
+            .any(|line| Path::new(line) == root.join(dir))
+        {
+            run(Command::new("mount").args(["-t", kind, kind]).arg(root.join(dir)));
+        }
+    }
+    let mut command = Command::new("chroot");
+    command.arg(root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Puts collect.sh and its unit below /usr/local, so that /etc is as Debian and the template made it.
+pub fn add_collector(root: &Path) {
+    let units = root.join("usr/local/lib/systemd/system");
+    let wants = units.join("multi-user.target.wants");
+    for dir in [&wants, &root.join("usr/local/lib/vm")] {
+        fs::create_dir_all(dir).expect("making a directory");
+    }
+    fs::write(root.join("usr/local/lib/vm/collect.sh"), COLLECT).expect("writing the collector");
+    fs::write(units.join("collect.service"), COLLECTOR).expect("writing a unit");
+    let link = wants.join("collect.service");
+    if !link.is_symlink() {
+        symlink("../collect.service", link).expect("linking a unit");
+    }
+}
