@@ -105,3 +105,75 @@ fn on_medium(device: &Path) -> Result<Uuid> {
     file.read_exact_at(block, 0)?;
     Ok(Uuid::from_slice(&block[1024 + 0x68..][..16])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::Command;
+
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+    use crate::disks::Id;
+
+    fn run(program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(program).args(arguments).env("LC_ALL", "C").output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{program} {arguments:?}: {said}");
+        said
+    }
+
+    fn skip(why: &str) {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the_kernel_changes_what_it_has_mounted: {why}");
+        assert!(std::env::var_os("RESEAL_TEST_REQUIRE").is_none(), "{why}");
+    }
+
+    /// With each set of features: the new UUID is on the medium while it is mounted, nothing else has changed, and the
+    /// vendor's checker is silent.
+    #[test]
+    fn the_kernel_changes_what_it_has_mounted() {
+        if !nix::unistd::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+            return skip("it takes root and loop devices");
+        }
+        // The mounts are this thread's, and go with it.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        let sets = ["metadata_csum,^metadata_csum_seed", "metadata_csum_seed", "^metadata_csum,^uninit_bg", "^has_journal"];
+        for features in sets {
+            let dir = tempfile::tempdir().unwrap();
+            let (image, point) = (dir.path().join("image"), dir.path().join("mnt"));
+            File::create(&image).unwrap().set_len(64 << 20).unwrap();
+            std::fs::create_dir(&point).unwrap();
+            let (image, point) = (image.to_str().unwrap(), point.to_str().unwrap());
+            run("mke2fs", &["-q", "-F", "-t", "ext4", "-O", features, image]);
+            run("tune2fs", &["-e", "remount-ro", "-E", "mount_opts=nodelalloc", image]);
+            let device = run("losetup", &["--find", "--show", image]).trim().to_owned();
+            mount(Some(device.as_str()), point, Some("ext4"), MsFlags::empty(), None::<&str>).unwrap();
+            std::fs::write(format!("{point}/file"), vec![7; 100_000]).unwrap();
+            let new = "6b331ec4-b909-4b3b-b878-bdaa00000003";
+            let after = vec![Id { name: "uuid".into(), value: new.into() }];
+            let place = Place { device: device.clone(), offset: 0, size: 64 << 20, before: Vec::new(), after };
+            let done = set(&place, point);
+            let raw = std::fs::read(image).unwrap()[1024 + 0x68..][..16].to_vec();
+            umount2(point, MntFlags::empty()).unwrap();
+            run("losetup", &["--detach", &device]);
+            match done {
+                // Before Linux 6.18 a seed cannot be switched on, and before 6.0 there is no such call.
+                Err(error) if format!("{error:#}").contains("Linux") => {
+                    skip(&format!("{features}: {error:#}"));
+                    continue;
+                }
+                done => done.unwrap(),
+            }
+            assert_eq!(Uuid::from_slice(&raw).unwrap().to_string(), new, "{features}: on the medium while mounted");
+            run("e2fsck", &["-fn", image]);
+            let told = run("tune2fs", &["-l", image]);
+            let has = |line: &str| told.lines().any(|found| found.split_whitespace().eq(line.split(' ')));
+            assert!(has(&format!("Filesystem UUID: {new}")), "{told}");
+            assert!(has("Errors behavior: Remount read-only") && has("Mount options: nodelalloc"), "{told}");
+            let content = run("debugfs", &["-R", "stat file", image]);
+            assert!(content.contains("Size: 100000"), "{content}");
+        }
+    }
+}

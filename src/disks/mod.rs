@@ -168,7 +168,7 @@ pub struct Found {
 
 impl Found {
     /// With nothing but ids.
-    fn of(format: Format, variant: &str, ids: Vec<Id>) -> Found {
+    pub(crate) fn of(format: Format, variant: &str, ids: Vec<Id>) -> Found {
         Found {
             format,
             variant: variant.into(),

@@ -175,6 +175,14 @@ impl Disks {
         Ok(missing.map(|source| source.to_string()).collect())
     }
 
+    /// Does this id stand on one of them?
+    pub fn hold(&self, value: &str) -> bool {
+        let found = self.parts().flat_map(|(_, part)| &part.found);
+        let mut ids = found.flat_map(|found| &found.ids).map(|id| id.value.clone());
+        let of_mbr = || self.parts().filter_map(|(disk, part)| partition_id(disk, part)).any(|id| id == value);
+        ids.any(|id| id == value) || of_mbr()
+    }
+
     /// Every part of every disk.
     pub fn parts(&self) -> impl Iterator<Item = (&Disk, &Part)> {
         self.list.iter().flat_map(|disk| disk.parts.iter().map(move |part| (disk, part)))

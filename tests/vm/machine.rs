@@ -128,7 +128,16 @@ impl Machine {
         self.boots += 1;
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64", "-smp", "1", "-m", "768"]);
-        qemu.args(["-machine", "pc,graphics=off", "-nodefaults", "-display", "none", "-no-reboot", "-uuid", &self.uuid]);
+        qemu.args([
+            "-machine",
+            "pc,graphics=off",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-uuid",
+            &self.uuid,
+        ]);
         qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initrd).args(["-append", APPEND]);
         qemu.arg("-serial").arg(format!("file:{}", self.log("console").display()));
         qemu.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=facts,name=facts"]);

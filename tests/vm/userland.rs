@@ -14,7 +14,8 @@ const PACKAGES: &str = "btrfs-progs,cryptsetup,cryptsetup-bin,dbus,dosfstools,e2
     initramfs-tools,iproute2,kmod,linux-image-cloud-amd64,lvm2,mdadm,openssh-server,systemd,systemd-sysv,udev,xfsprogs,zstd";
 
 /// The root has no hibernation image to look for; without this line every initramfs would wait for one.
-const NO_RESUME: &str = r#"mkdir -p "$1/etc/initramfs-tools/conf.d" && echo RESUME=none >"$1/etc/initramfs-tools/conf.d/resume""#;
+const NO_RESUME: &str =
+    r#"mkdir -p "$1/etc/initramfs-tools/conf.d" && echo RESUME=none >"$1/etc/initramfs-tools/conf.d/resume""#;
 
 /// The tarball.
 pub fn tarball() -> PathBuf {

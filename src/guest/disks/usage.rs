@@ -213,7 +213,7 @@ mod tests {
 
     fn found(format: Format, id: &str, value: &str) -> Found {
         let ids = vec![Id { name: id.into(), value: value.into() }];
-        Found { format, variant: String::new(), ids, label: None, refusal: None, group: None, tpm: false }
+        Found::of(format, "", ids)
     }
 
     fn part(path: &str, number: Option<u32>, found: Vec<Found>, usage: &Usage) -> Part {
