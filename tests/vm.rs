@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Disks of clones: whole Debian machines in QEMU, with every kind of file system, container and reference.
+//!
+//! RESEAL_VM_KEEP=1 keeps all that a machine said, and its disks; RESEAL_VM_CUTS is the number of power cuts.
 
 #[path = "vm/facts.rs"]
 mod facts;
@@ -12,12 +14,17 @@ mod machine;
 mod template;
 #[path = "vm/userland.rs"]
 mod userland;
+#[path = "vm/verdict.rs"]
+mod verdict;
 
-use facts::{Facts, Ids};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
 use guests::{Need, packages, ready};
 use image::Image;
 use machine::Machine;
 use template::Template;
+use verdict::{boot_all, came_up, changed_nothing, share_nothing, shared};
 
 const NEEDS: &[Need] = &[
     Need::Root,
@@ -27,24 +34,132 @@ const NEEDS: &[Need] = &[
     Need::Program("mke2fs"),
 ];
 
-/// Boots machines side by side.
-fn boot_all(machines: &mut [Machine]) -> Vec<Facts> {
-    std::thread::scope(|scope| {
-        let boots = machines.iter_mut().map(|machine| scope.spawn(|| machine.boot())).collect::<Vec<_>>();
-        boots.into_iter().map(|boot| boot.join().expect("a boot")).collect()
-    })
-}
-
+/// The rig itself: a clone without reseal comes up with everything in place, and with nothing of its own.
 #[test]
-fn clones_without_reseal_share_every_id() {
-    if !ready("clones_without_reseal_share_every_id", NEEDS) {
+fn a_clone_without_reseal_shares_every_id() {
+    if !ready("a_clone_without_reseal_shares_every_id", NEEDS) {
         return;
     }
     guests::own_mounts();
-    let image = Image::of_template();
-    let facts = boot_all(&mut [image.copy("plain")]);
-    for facts in &facts {
-        eprintln!("{:?}\n{}", facts.took, facts.story());
+    let facts = Image::of_template().copy("plain").boot();
+    came_up(&facts);
+    let template = Template::get().facts().ids();
+    assert_eq!(facts.ids(), template);
+    eprintln!(
+        "without reseal: up in {:.0} s, {} ids shared",
+        facts.took.as_secs_f32(),
+        shared(&template, &template).len()
+    );
+}
+
+#[test]
+fn two_clones_share_no_disk_identity_and_boot_to_running() {
+    if !ready("two_clones_share_no_disk_identity_and_boot_to_running", NEEDS) {
+        return;
     }
-    eprintln!("template\n{}", Template::get().facts().story());
+    guests::own_mounts();
+    let image = Image::with_reseal(packages::deb());
+    let template = Template::get().facts();
+    let mut clones = [image.copy("one"), image.copy("two")];
+    let first = boot_all(&mut clones);
+    for facts in &first {
+        came_up(facts);
+        share_nothing(facts, &template);
+    }
+    share_nothing(&first[0], &first[1]);
+    let second = clones[0].boot();
+    came_up(&second);
+    changed_nothing(&first[0], &second);
+    eprintln!(
+        "{} ids, none shared by two clones and their template; first boots {:.0} and {:.0} s, second {:.0} s",
+        first[0].ids().len(),
+        first[0].took.as_secs_f32(),
+        first[1].took.as_secs_f32(),
+        second.took.as_secs_f32()
+    );
+}
+
+#[test]
+fn a_sealed_template_with_separate_var_boot_usr_and_home() {
+    if !ready("a_sealed_template_with_separate_var_boot_usr_and_home", NEEDS) {
+        return;
+    }
+    guests::own_mounts();
+    let mut image = Image::with_reseal(packages::deb());
+    image.seal();
+    image.split(&[("var", 400), ("boot", 96), ("usr", 800), ("home", 32)]);
+    let mut clones = [image.copy("split"), image.copy("split-too")];
+    let facts = boot_all(&mut clones);
+    for facts in &facts {
+        came_up(facts);
+        for dir in ["/var", "/boot", "/usr", "/home"] {
+            assert!(facts.mounts().contains_key(dir), "{}", facts.story());
+        }
+    }
+    share_nothing(&facts[0], &facts[1]);
+    let second = clones[0].boot();
+    came_up(&second);
+    changed_nothing(&facts[0], &second);
+    eprintln!("{} ids, none shared; second boot {:.0} s", second.ids().len(), second.took.as_secs_f32());
+}
+
+#[test]
+fn a_power_cut_at_any_moment_is_survived() {
+    if !ready("a_power_cut_at_any_moment_is_survived", NEEDS) {
+        return;
+    }
+    guests::own_mounts();
+    let image = Image::with_reseal(packages::deb());
+    let template = Template::get().facts();
+    let cuts = std::env::var("RESEAL_VM_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(5_u32);
+    // How long reseal is at it; a machine that is done sooner says how long it really is.
+    let window = Mutex::new(Duration::from_secs(20));
+    let next = Mutex::new(0..cuts);
+    let survivors = std::thread::scope(|scope| {
+        let work = || {
+            let mut survivors = Vec::new();
+            while let Some(cut) = { next.lock().expect("a lock").next() } {
+                let mut clone = image.copy(&format!("cut-{cut}"));
+                let point = (f64::from(cut) + clone.chance()) / f64::from(cuts);
+                let when = cut_power(&mut clone, point, &window);
+                let facts = clone.boot();
+                eprintln!("cut {when}; up again in {:.0} s", facts.took.as_secs_f32());
+                came_up(&facts);
+                share_nothing(&facts, &template);
+                survivors.push(facts);
+            }
+            survivors
+        };
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().flat_map(|worker| worker.join().expect("a survivor")).collect::<Vec<_>>()
+    });
+    for (number, one) in survivors.iter().enumerate() {
+        survivors[..number].iter().for_each(|other| share_nothing(one, other));
+    }
+    assert_eq!(survivors.len(), cuts as usize);
+    eprintln!("{cuts} power cuts survived");
+}
+
+/// Boots a machine and cuts its power at a point (0 to 1) of the time that reseal needs; says when that was.
+fn cut_power(machine: &mut Machine, point: f64, window: &Mutex<Duration>) -> String {
+    // Slow disks spread the writes over the time.
+    machine.writes_per_second = Some(60);
+    let mut begun = None;
+    let mut when = String::new();
+    let was_cut = machine.boot_and_cut(|console| {
+        if !console.contains("Starting reseal") {
+            return false;
+        }
+        let after = begun.get_or_insert_with(Instant::now).elapsed();
+        let mut window = window.lock().expect("a lock");
+        let done = console.contains("Finished reseal.service");
+        if done {
+            *window = after;
+        }
+        when = format!("{:.1} s after the start, {}", after.as_secs_f32(), if done { "done" } else { "under way" });
+        done || after >= window.mul_f64(point)
+    });
+    assert!(was_cut, "the machine was off before its power could be cut");
+    machine.writes_per_second = None;
+    when
 }

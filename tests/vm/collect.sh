@@ -68,8 +68,7 @@ boot="_BOOT_ID=$(tr -d - </proc/sys/kernel/random/boot_id)"
 journalctl --merge -o short-monotonic "$boot" >journal
 journalctl --merge -o cat "$boot" SYSLOG_IDENTIFIER=systemd-fsck >fsck
 systemd-analyze time >analyze 2>&1
-systemd-analyze blame 2>&1 | head -n 25 >blame
-systemd-analyze critical-chain >critical-chain 2>&1
+systemd-analyze blame 2>&1 | head -n 40 >blame
 # What a boot loader would load next time.
 if ! sha256sum --status -c /usr/local/lib/vm/initrd.sha256; then
     cat /boot/initrd.img-* >initrd
@@ -79,5 +78,6 @@ if command -v reseal >/dev/null; then
     reseal inspect --format json >reseal.inspect 2>reseal.inspect.errors
 fi
 : >complete
+cut -d ' ' -f 1 /proc/uptime >uptime
 tar -cf /dev/virtio-ports/facts .
 systemctl poweroff

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest said of itself after it had come up; see collect.sh.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -58,15 +58,16 @@ impl Facts {
         ids
     }
 
-    /// What is mounted.
-    pub fn mounts(&self) -> BTreeSet<&str> {
-        self.get("mounts").lines().filter_map(|line| line.split_whitespace().next()).collect()
+    /// What is mounted: the device by its mount point.
+    pub fn mounts(&self) -> BTreeMap<&str, &str> {
+        let words = self.get("mounts").lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        words.filter(|words| words.len() > 1).map(|words| (words[0], words[1])).collect()
     }
 
     /// The lines of /etc/fstab, in words.
     pub fn fstab(&self) -> Vec<Vec<&str>> {
         let lines = self.get("fstab").lines().filter(|line| !line.trim_start().starts_with('#'));
-        lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|words| words.len() > 3).collect()
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|words| words.len() == 6).collect()
     }
 
     /// A property of one of the units that collect.sh asks for.

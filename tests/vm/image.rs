@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::guests::{run, workplace};
 use crate::machine::Machine;
-use crate::template::{ROOT_OFFSET, Template};
+use crate::template::{self, ROOT_OFFSET, Template};
 
 const COLLECT: &str = include_str!("collect.sh");
 
@@ -49,13 +49,16 @@ impl Image {
 
     /// The template with reseal installed into it while it was off: there is no stamp, so its clones reset themselves.
     pub fn with_reseal(deb: &Path) -> Image {
-        let image = Image::of_template();
+        let mut image = Image::of_template();
         image.edit(|root| {
             fs::copy(deb, root.join("var/cache/reseal.deb")).expect("copying the package");
             run(chroot(root).args(["dpkg", "--install", "/var/cache/reseal.deb"]));
             fs::remove_file(root.join("var/cache/reseal.deb")).expect("removing the package");
             assert!(!root.join("etc/reseal/stamp").exists(), "an offline installation left a stamp");
+            // The package may have put something into the initramfs.
+            template::take_kernel(root, image.dir.path());
         });
+        image.kernel = ["kernel", "initrd"].map(|name| image.dir.path().join(name)).into();
         image
     }
 
@@ -64,10 +67,42 @@ impl Image {
         mounted(&self.disks[0], change);
     }
 
-    /// Adds a disk, the guest's last one: `make` makes the file.
-    pub fn add_disk(&mut self, name: &str, make: impl FnOnce(&Path)) {
-        let disk = self.dir.path().join(format!("{name}.raw"));
-        make(&disk);
+    /// Seals it, as an image builder does.
+    pub fn seal(&self) {
+        self.edit(|root| {
+            run(Command::new(root.join("usr/bin/reseal")).args(["seal", "--yes", "--root"]).arg(root));
+        });
+    }
+
+    /// Moves directories of the root to file systems of their own, on a disk more.
+    pub fn split(&mut self, dirs: &[(&str, u64)]) {
+        let disk = self.dir.path().join("split.raw");
+        let table = dirs.iter().map(|(_, size)| format!("size={size}M\n")).collect::<String>();
+        let whole = dirs.iter().map(|(_, size)| size).sum::<u64>() + 4;
+        template::blank_disk(&disk, whole, &format!("label: gpt\n{table}"));
+        self.edit(|root| {
+            for (dir, _) in dirs {
+                fs::create_dir(root.join(dir).join("files")).expect("making a directory");
+                fs::write(root.join(dir).join("files/name"), dir).expect("writing a file");
+                let sum = run(Command::new("sha256sum").arg("files/name").current_dir(root.join(dir)));
+                fs::write(root.join("usr/local/lib/vm/sums").join(dir), sum).expect("writing a sum");
+            }
+            let mut fstab = fs::read_to_string(root.join("etc/fstab")).expect("reading fstab");
+            let mut start = 1;
+            for (dir, size) in dirs {
+                let offset = format!("{start}M");
+                let mut mke2fs = Command::new("mke2fs");
+                mke2fs.args(["-q", "-F", "-t", "ext4", "-E", &format!("offset={}", start << 20), "-d"]);
+                run(mke2fs.arg(root.join(dir)).arg(&disk).arg(format!("{size}M")));
+                let id = run(Command::new("blkid").args(["-p", "-O", &offset, "-s", "UUID", "-o", "value"]).arg(&disk));
+                fstab += &format!("UUID={} /{dir} ext4 defaults 0 2\n", id.trim());
+                start += size;
+            }
+            fs::write(root.join("etc/fstab"), fstab).expect("writing fstab");
+            for (dir, _) in dirs {
+                fs::remove_dir_all(root.join(dir)).and_then(|()| fs::create_dir(root.join(dir))).expect("emptying it");
+            }
+        });
         self.disks.push(disk);
     }
 

@@ -13,19 +13,20 @@ const RELEASE: &str = "bookworm";
 const PACKAGES: &str = "btrfs-progs,cryptsetup,cryptsetup-bin,dbus,dosfstools,e2fsprogs,fdisk,gdisk,init-system-helpers,\
     initramfs-tools,iproute2,kmod,linux-image-cloud-amd64,lvm2,mdadm,openssh-server,systemd,systemd-sysv,udev,xfsprogs,zstd";
 
-/// The root has no hibernation image to look for; without this line every initramfs would wait for one.
-const NO_RESUME: &str =
-    r#"mkdir -p "$1/etc/initramfs-tools/conf.d" && echo RESUME=none >"$1/etc/initramfs-tools/conf.d/resume""#;
+/// No hibernation image to wait for, and of all the drivers in the world those that QEMU's disks need: the initramfs of a
+/// quarter of the size is unpacked some seconds sooner.
+const INITRAMFS: &str = r#"cd "$1" && mkdir -p etc/initramfs-tools/conf.d && echo RESUME=none >etc/initramfs-tools/conf.d/resume &&
+    echo MODULES=list >etc/initramfs-tools/conf.d/modules && printf 'virtio_pci\nvirtio_blk\n' >etc/initramfs-tools/modules"#;
 
 /// The tarball.
 pub fn tarball() -> PathBuf {
     alone("vm-userland", || {
-        let tarball = workplace().join(format!("vm-userland-{}.tar", short_hash(&[RELEASE, PACKAGES, NO_RESUME])));
+        let tarball = workplace().join(format!("vm-userland-{}.tar", short_hash(&[RELEASE, PACKAGES, INITRAMFS])));
         if !tarball.is_file() {
             let fresh = tarball.with_extension("new.tar");
             let mut mmdebstrap = Command::new("mmdebstrap");
             mmdebstrap.args(["--quiet", "--variant=minbase"]).arg(format!("--include={PACKAGES}"));
-            mmdebstrap.arg(format!("--essential-hook={NO_RESUME}")).arg(RELEASE).arg(&fresh);
+            mmdebstrap.arg(format!("--essential-hook={INITRAMFS}")).arg(RELEASE).arg(&fresh);
             run(&mut mmdebstrap);
             std::fs::rename(&fresh, &tarball).expect("naming the tarball");
         }
