@@ -139,7 +139,8 @@ mod tests {
         // The mounts are this thread's, and go with it.
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-        let sets = ["metadata_csum,^metadata_csum_seed", "metadata_csum_seed", "^metadata_csum,^uninit_bg", "^has_journal"];
+        let sets =
+            ["metadata_csum,^metadata_csum_seed", "metadata_csum_seed", "^metadata_csum,^uninit_bg", "^has_journal"];
         for features in sets {
             let dir = tempfile::tempdir().unwrap();
             let (image, point) = (dir.path().join("image"), dir.path().join("mnt"));

@@ -19,8 +19,8 @@ use crate::stamp::{Memory, Record, STAMP, STAMP_COPY};
 
 /// How often the devices are looked for.
 const LOOK: Duration = Duration::from_millis(50);
-/// How many devices may fail, one after the other, before the early stage gives up.
-const MOST_FAILURES: usize = 8;
+/// How often a device may fail to take its ids before the early stage gives up.
+const MOST_FAILURES: usize = 16;
 
 /// Runs a stage.
 pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
@@ -51,16 +51,19 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     look_at_disks(&mut guest, &policy, &memory, &mut findings);
-    let mut failures = 0;
+    let mut failed: Vec<Vec<String>> = Vec::new();
     loop {
         match once(options, &guest, &policy, &mut findings) {
             // What one device does not do must not keep the others as they were.
-            Err(error) if stage == Stage::Early && failures < MOST_FAILURES => {
+            Err(error) if stage == Stage::Early && failed.len() < MOST_FAILURES => {
                 let Some(devices) = error.downcast_ref().and_then(Failure::devices) else { return Err(error) };
-                findings.tell(&devices.join(", "), format!("{error:#}; the ids there are left as they are"));
-                policy.keep_devices(&regenerators::EARLY, devices)?;
+                // What udev has put together meanwhile is looked at once more, and then known to be in use.
+                if failed.iter().any(|earlier| earlier == devices) {
+                    findings.tell(&devices.join(", "), format!("{error:#}; the ids there are left as they are"));
+                    policy.keep_devices(&regenerators::EARLY, devices)?;
+                }
+                failed.push(devices.to_vec());
                 look_at_disks(&mut guest, &policy, &memory, &mut findings);
-                failures += 1;
             }
             result => return result,
         }

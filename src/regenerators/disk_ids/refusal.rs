@@ -3,6 +3,7 @@
 
 use crate::disks::{Format, Id};
 use crate::formats::fstab::{self, Source};
+use crate::guest::disks::Part;
 use crate::plan::draft::Draft;
 use crate::plan::{Active, Stage, Via};
 
@@ -123,7 +124,7 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
 fn twin(draft: &Draft<'_>, unit: &Unit<'_>) -> Option<String> {
     let own = |path: &str, offset: u64| unit.members.iter().any(|m| m.part.path == path && m.part.offset == offset);
     let others = draft.guest.disks.parts().filter(|(_, part)| !own(&part.path, part.offset));
-    let same = |part: &&crate::guest::disks::Part| {
+    let same = |part: &&Part| {
         let ids = part.found.iter().filter(|found| found.format == unit.format).flat_map(|found| &found.ids);
         ids.filter(|id| unit.format.renews(id)).any(|id| unit.ids().any(|own| own.value == id.value))
     };
@@ -160,7 +161,7 @@ fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, 
 
 /// Is any of these devices, or of their partitions, in use?
 fn busy(draft: &Draft<'_>, devices: &[String]) -> Option<String> {
-    let idle = |part: &crate::guest::disks::Part| {
+    let idle = |part: &Part| {
         !part.usage.mounted && !part.usage.swap && part.usage.holders.iter().all(|holder| devices.contains(holder))
     };
     let disks = draft.guest.disks.list.iter().filter(|disk| devices.contains(&disk.path));
@@ -190,14 +191,11 @@ fn group_of(unit: &Unit<'_>) -> Option<String> {
 }
 
 fn array(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, String> {
+    // More than one, where a cut left old and new ids beside each other and each half was taken for an array.
     let mut devices: Vec<String> = unit.members.iter().flat_map(|member| member.part.usage.holders.clone()).collect();
     devices.sort();
     devices.dedup();
-    let device = match &devices[..] {
-        [] => return Ok(Via::Sectors),
-        [device] => device.clone(),
-        _ => return Err("more than one thing stands on it".into()),
-    };
+    let Some(first) = devices.first().cloned() else { return Ok(Via::Sectors) };
     if outlook.named.iter().any(|path| path.starts_with("/dev/md")) {
         // The name of an array is bound to its UUID by mdadm.conf(5), of which the initramfs has a copy.
         return Err(
@@ -206,21 +204,21 @@ fn array(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, S
         );
     }
     // Only volume groups are stopped on an array; what they are is told by what stands on it.
-    let on_it = draft.guest.disks.parts().find(|(_, part)| part.path == device).map(|(_, part)| part);
-    let group = on_it.and_then(|part| part.found.iter().find(|found| found.format == Format::Lvm));
-    let above: Vec<String> = on_it.map(|part| part.usage.holders.clone()).unwrap_or_default();
-    let mut all = above.clone();
-    all.push(device.clone());
-    if let Some(busy) = busy(draft, &all) {
+    let on_it: Vec<&Part> =
+        draft.guest.disks.parts().map(|(_, part)| part).filter(|p| devices.contains(&p.path)).collect();
+    let above: Vec<String> = on_it.iter().flat_map(|part| part.usage.holders.clone()).collect();
+    if let Some(busy) = busy(draft, &[&above[..], &devices[..]].concat()) {
         return Err(format!("{busy}, which is on it, is in use; a first boot changes them before that"));
     }
-    let members = unit.members.iter().map(|member| member.part.path.clone()).collect();
-    let array = Active::Array { device, members };
-    let group = group.and_then(|found| found.label.clone()).map(|name| Active::VolumeGroup { name });
+    let found = on_it.iter().flat_map(|part| &part.found).find(|found| found.format == Format::Lvm);
+    let group = found.and_then(|found| found.label.clone()).map(|name| Active::VolumeGroup { name });
     if !above.is_empty() && group.is_none() {
         return Err("something stands on it that is not stopped here".into());
     }
-    let stop = group.iter().cloned().chain([array.clone()]).collect();
-    let start = std::iter::once(array).chain(group).collect();
+    let group = group.filter(|_| !above.is_empty());
+    let members: Vec<String> = unit.members.iter().map(|member| member.part.path.clone()).collect();
+    let arrays = devices.into_iter().map(|device| Active::Array { device, members: members.clone() });
+    let stop = group.iter().cloned().chain(arrays).collect();
+    let start = std::iter::once(Active::Array { device: first, members: members.clone() }).chain(group).collect();
     Ok(Via::Stopped { stop, start })
 }
