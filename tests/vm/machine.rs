@@ -20,10 +20,11 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// With any value, everything about a machine is kept, and where it is kept is printed.
 const KEEP: &str = "RESEAL_VM_KEEP";
 
-/// The kernel's command line. A dumb terminal keeps colours out of the lines that tests wait for; self-tests of ciphers
-/// take seconds under emulation.
-const APPEND: &str =
-    "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off cryptomgr.notests systemd.show_status=1 TERM=dumb";
+/// The kernel's command line. The console shows the whole journal: that of a first boot does not outlive the machine-id it
+/// was written under, and a machine that hangs tells nothing else. A dumb terminal keeps colours out of the lines that tests
+/// wait for; self-tests of ciphers take seconds under emulation.
+const APPEND: &str = "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off cryptomgr.notests systemd.show_status=1 \
+    systemd.journald.forward_to_console=1 systemd.journald.max_level_console=info TERM=dumb";
 
 /// A virtual machine that is switched off.
 pub struct Machine {
