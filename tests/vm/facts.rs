@@ -76,12 +76,6 @@ impl Facts {
         self.console.lines().any(|line| line.contains("systemd-fsck[") && line.contains(&words))
     }
 
-    /// A property of one of the units that collect.sh asks for.
-    pub fn unit(&self, unit: &str, property: &str) -> &str {
-        let lines = self.get(&format!("unit.{unit}")).lines();
-        lines.filter_map(|line| line.split_once('=')).find(|(name, _)| *name == property).map_or("", |(_, value)| value)
-    }
-
     /// The checksums of what is below /etc, by path.
     pub fn etc(&self) -> BTreeMap<String, String> {
         let lines = self.get("etc").lines().filter_map(|line| line.split_once("  "));
