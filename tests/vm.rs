@@ -31,6 +31,7 @@ const NEEDS: &[Need] = &[
     Need::Program("qemu-system-x86_64"),
     Need::Program("qemu-img"),
     Need::Program("sfdisk"),
+    Need::Program("partx"),
     Need::Program("mke2fs"),
 ];
 
@@ -111,6 +112,7 @@ fn a_power_cut_at_any_moment_is_survived() {
     guests::own_mounts();
     let image = Image::with_reseal(packages::deb());
     let template = Template::get().facts();
+    let old = template.ids().into_values().collect::<Vec<_>>();
     let cuts = std::env::var("RESEAL_VM_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(5_u32);
     // How long reseal is at it; a machine that is done sooner says how long it really is.
     let window = Mutex::new(Duration::from_secs(20));
@@ -122,8 +124,14 @@ fn a_power_cut_at_any_moment_is_survived() {
                 let mut clone = image.copy(&format!("cut-{cut}"));
                 let point = (f64::from(cut) + clone.chance()) / f64::from(cuts);
                 let when = cut_power(&mut clone, point, &window);
+                let at_rest = clone.ids_at_rest();
+                let new = at_rest.iter().filter(|id| !old.contains(id)).count();
                 let facts = clone.boot();
-                eprintln!("cut {when}; up again in {:.0} s", facts.took.as_secs_f32());
+                eprintln!(
+                    "cut {when}, {new} of {} ids new; up again in {:.0} s",
+                    at_rest.len(),
+                    facts.took.as_secs_f32()
+                );
                 came_up(&facts);
                 share_nothing(&facts, &template);
                 survivors.push(facts);

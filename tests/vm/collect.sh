@@ -66,7 +66,6 @@ journalctl --sync
 # Of this boot, whatever machine-id it was written under; --boot and --merge exclude each other.
 boot="_BOOT_ID=$(tr -d - </proc/sys/kernel/random/boot_id)"
 journalctl --merge -o short-monotonic "$boot" >journal
-journalctl --merge -o cat "$boot" SYSLOG_IDENTIFIER=systemd-fsck >fsck
 systemd-analyze time >analyze 2>&1
 systemd-analyze blame 2>&1 | head -n 40 >blame
 # What a boot loader would load next time.

@@ -70,10 +70,10 @@ impl Facts {
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>()).filter(|words| words.len() == 6).collect()
     }
 
-    /// A property of one of the units that collect.sh asks for.
-    pub fn unit(&self, unit: &str, property: &str) -> &str {
-        let lines = self.get(&format!("unit.{unit}")).lines();
-        lines.filter_map(|line| line.split_once('=')).find(|(name, _)| *name == property).map_or("", |(_, value)| value)
+    /// Whether fsck said something about a device.
+    pub fn was_checked(&self, device: &str) -> bool {
+        let words = format!(" {device}: ");
+        self.console.lines().any(|line| line.contains("systemd-fsck[") && line.contains(&words))
     }
 
     /// The checksums of what is below /etc, by path.
@@ -90,8 +90,8 @@ impl Facts {
                 story += &format!("{name}:\n{}\n", tail(self.get(name), 40));
             }
         }
-        let reseal = self.get("journal").lines().filter(|line| line.contains("reseal")).collect::<Vec<_>>().join("\n");
-        story + &format!("reseal's journal:\n{}\nconsole:\n{}\n", tail(&reseal, 60), tail(&self.console, 40))
+        let reseal = self.console.lines().filter(|line| line.contains("reseal")).collect::<Vec<_>>().join("\n");
+        story + &format!("of reseal:\n{}\nconsole:\n{}\n", tail(&reseal, 60), tail(&self.console, 40))
     }
 }
 

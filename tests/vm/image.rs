@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::mount::{MntFlags, MsFlags, umount2};
 use tempfile::TempDir;
 
 use crate::guests::{run, workplace};
@@ -87,18 +88,20 @@ impl Image {
                 let sum = run(Command::new("sha256sum").arg("files/name").current_dir(root.join(dir)));
                 fs::write(root.join("usr/local/lib/vm/sums").join(dir), sum).expect("writing a sum");
             }
-            let mut fstab = fs::read_to_string(root.join("etc/fstab")).expect("reading fstab");
-            let mut start = 1;
+            let (mut lines, mut start) = (String::new(), 1);
             for (dir, size) in dirs {
                 let offset = format!("{start}M");
                 let mut mke2fs = Command::new("mke2fs");
                 mke2fs.args(["-q", "-F", "-t", "ext4", "-E", &format!("offset={}", start << 20), "-d"]);
                 run(mke2fs.arg(root.join(dir)).arg(&disk).arg(format!("{size}M")));
                 let id = run(Command::new("blkid").args(["-p", "-O", &offset, "-s", "UUID", "-o", "value"]).arg(&disk));
-                fstab += &format!("UUID={} /{dir} ext4 defaults 0 2\n", id.trim());
+                lines += &format!("UUID={} /{dir} ext4 defaults 0 2\n", id.trim());
                 start += size;
             }
-            fs::write(root.join("etc/fstab"), fstab).expect("writing fstab");
+            // Before what is mounted below them.
+            let fstab = fs::read_to_string(root.join("etc/fstab")).expect("reading fstab");
+            let (head, tail) = fstab.split_once("0 1\n").expect("a line of the root");
+            fs::write(root.join("etc/fstab"), format!("{head}0 1\n{lines}{tail}")).expect("writing fstab");
             for (dir, _) in dirs {
                 fs::remove_dir_all(root.join(dir)).and_then(|()| fs::create_dir(root.join(dir))).expect("emptying it");
             }
@@ -114,28 +117,31 @@ impl Image {
 
 /// Mounts the root file system of a disk for the time of a change. The caller's mount namespace must be its own.
 pub fn mounted<T>(disk: &Path, change: impl FnOnce(&Path) -> T) -> T {
-    mounted_at(disk, ROOT_OFFSET, change)
-}
-
-/// Mounts the file system that begins at `offset` bytes.
-pub fn mounted_at<T>(disk: &Path, offset: u64, change: impl FnOnce(&Path) -> T) -> T {
     let point = tempfile::Builder::new().prefix("vm-mount-").tempdir_in(workplace()).expect("making a directory");
-    run(Command::new("mount").args(["-o", &format!("loop,offset={offset}")]).arg(disk).arg(point.path()));
-    let done = change(point.path());
-    run(Command::new("umount").arg("--recursive").arg(point.path()));
-    done
+    run(Command::new("mount").args(["-o", &format!("loop,offset={ROOT_OFFSET}")]).arg(disk).arg(point.path()));
+    let mount = Mount(point);
+    nix::mount::mount(Some("proc"), &mount.0.path().join("proc"), Some("proc"), MsFlags::empty(), None::<&str>)
+        .expect("mounting /proc");
+    change(mount.0.path())
 }
 
-/// A program in the mounted root, as image builders run it: /proc and /dev, but no systemd.
-pub fn chroot(root: &Path) -> Command {
-    for (kind, dir) in [("proc", "proc"), ("devtmpfs", "dev")] {
-        if !crate::guests::run(&mut Command::new("findmnt").args(["-rno", "TARGET"]))
-            .lines()
-            .any(|line| Path::new(line) == root.join(dir))
-        {
-            run(Command::new("mount").args(["-t", kind, kind]).arg(root.join(dir)));
+/// Dropped also where a change panics: a temporary directory is emptied, whatever is mounted on it.
+struct Mount(TempDir);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0.path().join("proc"), MntFlags::MNT_DETACH);
+        // The disk is whole when this has returned; busy, it is only taken out of sight.
+        let done = umount2(self.0.path(), MntFlags::empty());
+        if done.is_err() {
+            umount2(self.0.path(), MntFlags::MNT_DETACH).expect("unmounting a root");
         }
+        assert!(done.is_ok() || std::thread::panicking(), "unmounting a root: {done:?}");
     }
+}
+
+/// A program in the mounted root, as image builders run it: /proc, mmdebstrap's device nodes, no systemd.
+pub fn chroot(root: &Path) -> Command {
     let mut command = Command::new("chroot");
     command.arg(root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
     command

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::facts::Facts;
-use crate::guests::{run, workplace};
+use crate::guests::{outcome, run, workplace};
 
 /// A boot takes 40 to 60 s; nothing that is still at it after this long will ever end.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -20,10 +20,11 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// With any value, everything about a machine is kept, and where it is kept is printed.
 const KEEP: &str = "RESEAL_VM_KEEP";
 
-/// The kernel's command line. A dumb terminal keeps colours out of the lines that tests wait for; self-tests of ciphers
-/// take seconds under emulation.
-const APPEND: &str =
-    "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off cryptomgr.notests systemd.show_status=1 TERM=dumb";
+/// The kernel's command line. The console shows the whole journal: that of a first boot does not outlive the machine-id it
+/// was written under, and a machine that hangs tells nothing else. A dumb terminal keeps colours out of the lines that tests
+/// wait for; self-tests of ciphers take seconds under emulation.
+const APPEND: &str = "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off cryptomgr.notests systemd.show_status=1 \
+    systemd.journald.forward_to_console=1 systemd.journald.max_level_console=info TERM=dumb";
 
 /// A virtual machine that is switched off.
 pub struct Machine {
@@ -124,6 +125,29 @@ impl Machine {
             sleep(Duration::from_millis(5));
         }
         false
+    }
+
+    /// The ids that stand on the disks while the machine is off: of partition tables, partitions, and what is in them.
+    pub fn ids_at_rest(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for (disk, format) in &self.disks {
+            let raw = self.path("at-rest.raw");
+            run(Command::new("qemu-img").args(["convert", "-f", format, "-O", "raw"]).arg(disk).arg(&raw));
+            let partitions = outcome(Command::new("partx").args(["-rgo", "START,UUID"]).arg(&raw));
+            let mut starts = vec![0];
+            for line in String::from_utf8_lossy(&partitions.stdout).lines() {
+                let (start, id) = line.split_once(' ').expect("a start and an id");
+                starts.push(start.parse::<u64>().expect("a sector") * 512);
+                ids.push(id.to_owned());
+            }
+            for start in starts {
+                let mut blkid = Command::new("blkid");
+                blkid.args(["-p", "-s", "UUID", "-s", "PTUUID", "-o", "value", "-O", &start.to_string()]).arg(&raw);
+                ids.extend(String::from_utf8_lossy(&outcome(&mut blkid).stdout).lines().map(str::to_owned));
+            }
+            fs::remove_file(&raw).expect("removing a copy");
+        }
+        ids
     }
 
     /// A number from 0 up to 1 that each machine draws for itself.
