@@ -5,6 +5,7 @@
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
 mod any;
+pub mod bcache;
 pub mod btrfs;
 pub mod crc;
 pub mod device;
@@ -96,6 +97,8 @@ pub enum Format {
     Lvm,
     /// A member of a Linux software RAID.
     Md,
+    /// A backing or a cache device of bcache.
+    Bcache,
     /// A GUID partition table.
     Gpt,
     /// An MBR partition table.
@@ -117,6 +120,7 @@ impl Format {
             Format::Luks => "luks",
             Format::Lvm => "lvm",
             Format::Md => "md",
+            Format::Bcache => "bcache",
             Format::Gpt => "gpt",
             Format::Mbr => "mbr",
         }
