@@ -14,6 +14,7 @@ pub mod ext;
 pub mod f2fs;
 pub mod fat;
 mod fields;
+pub mod foreign;
 pub mod gpt;
 mod kin;
 pub mod layout;
@@ -45,6 +46,16 @@ pub trait Blocks {
     /// # Errors
     /// `UnexpectedEof` beyond the end, and whatever the device gives.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl<B: Blocks + ?Sized> Blocks for &B {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
 }
 
 impl Blocks for [u8] {
