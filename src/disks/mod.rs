@@ -174,7 +174,7 @@ pub struct Found {
     pub refusal: Option<String>,
     /// What else it belongs to; none for a format, or an instance of one, that stands alone.
     pub group: Option<Group>,
-    /// Does a LUKS header hold a token that this machine's TPM opens?
+    /// Does a LUKS header hold a token that only a TPM opens?
     pub tpm: bool,
     /// For [`relate`].
     #[serde(skip)]
