@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{Blocks, Format, Found, Id, Patch, Trouble};
-use super::{btrfs, exfat, ext, f2fs, fat, gpt, luks, lvm, mbr, md, ntfs, swap, xfs};
+use super::{bcache, btrfs, exfat, ext, f2fs, fat, gpt, luks, lvm, mbr, md, ntfs, swap, xfs};
 use crate::plan::derive::Seed;
 
 impl Format {
     /// Every format that is probed for.
-    pub const ALL: [Format; 13] = [
+    pub const ALL: [Format; 14] = [
         Format::Ext,
         Format::Xfs,
         Format::Btrfs,
@@ -23,6 +23,7 @@ impl Format {
         Format::Luks,
         Format::Lvm,
         Format::Md,
+        Format::Bcache,
         Format::Gpt,
         Format::Mbr,
     ];
@@ -109,6 +110,7 @@ pub fn probe(blocks: &(impl Blocks + ?Sized), format: Format) -> Result<Option<F
         Format::F2fs => f2fs::probe(blocks),
         Format::Lvm => lvm::probe(blocks),
         Format::Md => md::probe(blocks),
+        Format::Bcache => bcache::probe(blocks),
     }
 }
 
@@ -190,6 +192,7 @@ fn plan_one(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Resu
             gpt::plan(blocks, disk.ok_or_else(bad)?, &partitions)
         }
         Format::F2fs => f2fs::plan(blocks, uuid(only()?)?),
+        Format::Bcache => bcache::plan(blocks, uuid(only()?)?),
         Format::Btrfs | Format::Md | Format::Lvm => Err(bad()),
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The checksums of disk formats: CRC-32 with one of two polynomials, as a register and as usually written.
+//! The checksums of disk formats: CRC-32 with one of two polynomials, as a register and as usually written; CRC-64.
 
 const CASTAGNOLI: [u32; 256] = table(0x82f6_3b78);
 const IEEE: [u32; 256] = table(0xedb8_8320);
@@ -37,6 +37,16 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     !run(&IEEE, !0, bytes)
 }
 
+/// CRC-64 of ECMA-182, unreflected, inverted before and after: what bcache calls `bch_crc64` (CRC-64/WE).
+#[must_use]
+pub fn crc64(bytes: &[u8]) -> u64 {
+    !bytes.iter().fold(!0, |register, byte| {
+        (0..8).fold(register ^ u64::from(*byte) << 56, |register, _| {
+            if register >> 63 == 1 { register << 1 ^ 0x42f0_e1eb_a9ea_3693 } else { register << 1 }
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +56,7 @@ mod tests {
     fn the_check_values_come_out() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         assert_eq!(!crc32c_raw(!0, b"123456789"), 0xe306_9283);
+        assert_eq!(crc64(b"123456789"), 0x62ec_59e3_f1a4_f00a);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! What changes lies in the first sector of each header, so each is written by one sector; cryptsetup opens with the
 //! header of the higher sequence id when the two differ, so the second is written first.
 
+mod tokens;
+
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 use uuid::Uuid;
@@ -23,6 +25,8 @@ const SEQUENCE: usize = 16;
 const CHECKSUM: usize = 448;
 /// The binary header of version 2; what follows is JSON.
 const BINARY: usize = 4096;
+/// What a header of version 2 may have, section 2.2.
+const SIZES: std::ops::RangeInclusive<u64> = 1 << 14..=1 << 22;
 
 /// What stands at the start of the device.
 ///
@@ -48,7 +52,29 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
     };
     let ids = vec![Id { name: "uuid".into(), value: text(&header, UUID, UUID_LENGTH) }];
     let label = if version == 2 { Some(text(&header, 24, 48)).filter(|label| !label.is_empty()) } else { None };
-    Ok(Some(Found { label, refusal, ..Found::of(Format::Luks, &version.to_string(), ids) }))
+    Ok(Some(Found {
+        label,
+        refusal,
+        tpm: is_sealed_to_tpm(blocks)?,
+        ..Found::of(Format::Luks, &version.to_string(), ids)
+    }))
+}
+
+/// Does a token of the first header of version 2 need a TPM, which a clone on another machine does not have?
+///
+/// # Errors
+/// [`Trouble::Unreadable`] when it cannot be read; what is not sound has no tokens.
+pub fn is_sealed_to_tpm(blocks: &(impl Blocks + ?Sized)) -> Result<bool, Trouble> {
+    if blocks.size() < BINARY as u64 {
+        return Ok(false);
+    }
+    let start = read(blocks, 0, BINARY)?;
+    let size = be64(&start, 8);
+    if !start.starts_with(MAGIC) || be16(&start, 6) != 2 || !SIZES.contains(&size) || size > blocks.size() {
+        return Ok(false);
+    }
+    let bytes = read(blocks, 0, size as usize)?;
+    Ok(description(&bytes).is_ok_and(|description| tokens::sealed(&description)))
 }
 
 /// The writes that give the volume the UUID `new`; none when its headers have it.
@@ -114,12 +140,7 @@ impl Two {
     fn of(blocks: &(impl Blocks + ?Sized)) -> Result<Two, Trouble> {
         let start = read(blocks, 0, SECTOR)?;
         let size = be64(&start, 8);
-        // Section 2.2: from 16 KiB to 4 MiB.
-        if !start.starts_with(MAGIC)
-            || be16(&start, 6) != 2
-            || !size.is_power_of_two()
-            || !(1 << 14..=1 << 22).contains(&size)
-        {
+        if !start.starts_with(MAGIC) || be16(&start, 6) != 2 || !size.is_power_of_two() || !SIZES.contains(&size) {
             return Err(damaged("its header is not of version 2 or has no size"));
         }
         let first = Header::at(blocks, 0, size, MAGIC)?;
@@ -154,10 +175,7 @@ impl Header {
 
     /// Refuses a volume whose description names something under way, or not known here.
     fn changeable(&self, device: u64) -> Result<(), Trouble> {
-        let json = self.bytes.get(BINARY..).unwrap_or_default();
-        let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
-        let json: Value = serde_json::from_slice(&json[..end])
-            .map_err(|error| damaged(&format!("its description is not JSON: {error}")))?;
+        let json = description(&self.bytes)?;
         let mandatory = json.pointer("/config/requirements/mandatory").and_then(Value::as_array);
         let required: Vec<_> = mandatory.into_iter().flatten().map(|name| name.as_str().unwrap_or_default()).collect();
         if required.iter().any(|name| name.contains("reencrypt")) {
@@ -188,6 +206,13 @@ impl Header {
     fn is(&self, uuid: Uuid) -> bool {
         array::<UUID_LENGTH>(&self.bytes, UUID) == field(uuid)
     }
+}
+
+/// The JSON of a header of version 2.
+fn description(header: &[u8]) -> Result<Value, Trouble> {
+    let json = header.get(BINARY..).unwrap_or_default();
+    let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
+    serde_json::from_slice(&json[..end]).map_err(|error| damaged(&format!("its description is not JSON: {error}")))
 }
 
 /// The checksum over the whole header with its own field as zeros.

@@ -5,6 +5,7 @@
 //! device that opens after every cut, with what stood there before. It writes nothing itself.
 
 mod any;
+pub mod bcache;
 pub mod btrfs;
 pub mod crc;
 pub mod device;
@@ -13,6 +14,7 @@ pub mod ext;
 pub mod f2fs;
 pub mod fat;
 mod fields;
+pub mod foreign;
 pub mod gpt;
 mod kin;
 pub mod layout;
@@ -44,6 +46,16 @@ pub trait Blocks {
     /// # Errors
     /// `UnexpectedEof` beyond the end, and whatever the device gives.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl<B: Blocks + ?Sized> Blocks for &B {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
 }
 
 impl Blocks for [u8] {
@@ -96,6 +108,8 @@ pub enum Format {
     Lvm,
     /// A member of a Linux software RAID.
     Md,
+    /// A backing or a cache device of bcache.
+    Bcache,
     /// A GUID partition table.
     Gpt,
     /// An MBR partition table.
@@ -117,6 +131,7 @@ impl Format {
             Format::Luks => "luks",
             Format::Lvm => "lvm",
             Format::Md => "md",
+            Format::Bcache => "bcache",
             Format::Gpt => "gpt",
             Format::Mbr => "mbr",
         }
@@ -159,7 +174,7 @@ pub struct Found {
     pub refusal: Option<String>,
     /// What else it belongs to; none for a format, or an instance of one, that stands alone.
     pub group: Option<Group>,
-    /// Does a LUKS header hold a token that this machine's TPM opens?
+    /// Does a LUKS header hold a token that only a TPM opens?
     pub tpm: bool,
     /// For [`relate`].
     #[serde(skip)]

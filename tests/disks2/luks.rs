@@ -107,6 +107,62 @@ fn sha512_headers_stay_valid() {
 }
 
 #[test]
+fn tokens_that_need_a_tpm_are_seen() {
+    let test = "luks::tokens";
+    if !rig::have(test, &["cryptsetup", "base64"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    // As clevis(1) makes them: base64url without padding.
+    let encoded = |json: &str| {
+        std::fs::write(&path, json).unwrap();
+        let text = run("base64", &["-w0", path.to_str().unwrap()]);
+        text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_")
+    };
+    let protected = |pin: &str, more: &str| {
+        encoded(&format!("{{\"alg\":\"dir\",\"clevis\":{{\"pin\":\"{pin}\"{more}}},\"enc\":\"A256GCM\"}}"))
+    };
+    let clevis = |protected: &str| {
+        format!("{{\"type\":\"clevis\",\"keyslots\":[\"0\"],\"jwe\":{{\"protected\":\"{protected}\",\"tag\":\"x\"}}}}")
+    };
+    let shared = |pin: &str| {
+        let inner = protected(pin, "");
+        clevis(&protected(
+            "sss",
+            &format!(",\"sss\":{{\"t\":1,\"jwe\":[\"{}..x.y.z\",\"{inner}..x.y.z\"]}}", protected("tang", "")),
+        ))
+    };
+    // systemd's plugins for cryptsetup check what is imported.
+    let systemd = |kind: &str| {
+        format!(
+            "{{\"type\":\"systemd-{kind}\",\"keyslots\":[\"0\"],\"tpm2-blob\":\"AAAA\",\"tpm2-pcrs\":[7],\
+             \"tpm2-policy-hash\":\"00\",\"fido2-credential\":\"AAAA\",\"fido2-salt\":\"AAAA\",\"fido2-rp\":\"x\"}}"
+        )
+    };
+    for (token, tpm) in [
+        (systemd("tpm2"), true),
+        (systemd("fido2"), false),
+        (systemd("recovery"), false),
+        (clevis(&protected("tpm2", "")), true),
+        (clevis(&protected("tang", "")), false),
+        (shared("tpm2"), true),
+        (shared("tang"), false),
+    ] {
+        let (image, _) = make(&directory, "volume", &["--type", "luks2"]);
+        assert!(!probe(&image).unwrap().unwrap().tpm);
+        std::fs::write(&path, &token).unwrap();
+        run("cryptsetup", &["token", "import", "--json-file", path.to_str().unwrap(), image.arg()]);
+        assert_eq!(probe(&image).unwrap().unwrap().tpm, tpm, "{token}");
+        // It stays a token of the volume under its new id.
+        image.apply(&plan(&image, rig::fresh()).unwrap());
+        assert_eq!(probe(&image).unwrap().unwrap().tpm, tpm, "{token}");
+    }
+    let (one, _) = make(&directory, "one", &["--type", "luks1"]);
+    assert!(!probe(&one).unwrap().unwrap().tpm);
+}
+
+#[test]
 fn what_is_not_plain_is_left_alone() {
     let test = "luks::bad";
     if !rig::have(test, &["cryptsetup"]) {
