@@ -50,6 +50,19 @@ pub enum Kind {
     Residue,
 }
 
+impl Kind {
+    /// The kinds whose identities lie on disks.
+    pub const ON_DISKS: [Kind; 7] = [
+        Kind::FsUuid,
+        Kind::SwapUuid,
+        Kind::LuksUuid,
+        Kind::LvmUuid,
+        Kind::MdUuid,
+        Kind::DiskId,
+        Kind::PartitionId,
+    ];
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(out)

@@ -151,6 +151,11 @@ impl Draft<'_> {
             return Ok(Vec::new());
         }
         let mut names: BTreeSet<String> = self.guest.root.list(&self.backing(&place))?.into_iter().collect();
+        for (_, to) in &self.moves {
+            if split(to).0 == place && self.exists(to)? {
+                names.insert(split(to).1.to_owned());
+            }
+        }
         let prefix = if place.is_empty() { String::new() } else { format!("{place}/") };
         for (path, node) in self.nodes.range(prefix.clone()..) {
             let Some(name) = path.strip_prefix(&prefix) else { break };
