@@ -93,7 +93,8 @@ fn is_mapping(quote: &Quote<'_>) -> bool {
 /// systemd-cryptsetup-generator(8) make the name from the UUID.
 pub fn names_mapping(text: &str, uuid: &str) -> bool {
     let name = format!("luks-{uuid}");
-    let in_table = text.lines().any(|line| line.split_whitespace().next().is_some_and(|n| n.eq_ignore_ascii_case(&name)));
+    let in_table =
+        text.lines().any(|line| line.split_whitespace().next().is_some_and(|n| n.eq_ignore_ascii_case(&name)));
     let mut words = text.split(|letter: char| letter.is_whitespace() || "\"'".contains(letter));
     in_table || words.any(|word| word.contains("luks.name=") && word.ends_with(&format!("={name}")))
 }
@@ -175,7 +176,10 @@ mod tests {
             let capitals = line.replace('$', &OLD.to_uppercase());
             assert_eq!(with(Kind::FsUuid, &capitals, &[], &[]) != capitals, changes, "{line}");
         }
-        let ids = KnownIds::new([(Kind::PartitionId, "1a2b3c4d-01", "ffffffff-01"), (Kind::FsUuid, "1A2B-3C4D", "0000-0001")]);
+        let ids = KnownIds::new([
+            (Kind::PartitionId, "1a2b3c4d-01", "ffffffff-01"),
+            (Kind::FsUuid, "1A2B-3C4D", "0000-0001"),
+        ]);
         let short = "PARTUUID=1a2b3c4d-01 1a2b3c4d-01 UUID=1a2b-3c4d x=1A2B-3C4D";
         let new = ids.replace(short, |quote| is_meant(quote, Rules::default()));
         assert_eq!(new, "PARTUUID=ffffffff-01 1a2b3c4d-01 UUID=0000-0001 x=1A2B-3C4D");
@@ -202,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_mapping_keeps_the_name_that_it_is_given() {
-        let text = format!("/dev/mapper/luks-{OLD} / ext4\nrd.luks.uuid=luks-{OLD}\ndev-mapper-luks\\x2d{OLD}.device\n");
+        let text =
+            format!("/dev/mapper/luks-{OLD} / ext4\nrd.luks.uuid=luks-{OLD}\ndev-mapper-luks\\x2d{OLD}.device\n");
         assert_eq!(with(Kind::LuksUuid, &text, &[], &[]), text.replace(OLD, NEW));
         let kept = text.replace(&format!("uuid=luks-{OLD}"), &format!("uuid=luks-{NEW}"));
         assert_eq!(with(Kind::LuksUuid, &text, &[], &[OLD]), kept);

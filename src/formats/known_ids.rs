@@ -20,6 +20,8 @@ pub struct KnownIds {
     starts: BTreeMap<[u8; 4], Vec<usize>>,
     /// Can a spelling begin with this byte?
     first: Vec<bool>,
+    /// Can one stand right behind another?
+    joined: bool,
 }
 
 /// One id in one spelling.
@@ -107,6 +109,7 @@ impl KnownIds {
         }
         let spellings = pairs.into_iter().flat_map(|(kind, old, new)| spellings(kind, old, new)).collect();
         let mut ids = KnownIds { spellings, first: vec![false; 256], ..KnownIds::default() };
+        ids.joined = ids.spellings.iter().any(|spelling| spelling.kind == Kind::LvmUuid);
         for (number, spelling) in ids.spellings.iter().enumerate() {
             let Some(start) = spelling.text.as_bytes().first_chunk::<4>() else { continue };
             ids.starts.entry(start.map(|byte| byte.to_ascii_lowercase())).or_default().push(number);
@@ -127,7 +130,7 @@ impl KnownIds {
         let (mut found, mut at) = (Vec::new(), 0);
         while at + 8 <= bytes.len() {
             let before = found.len();
-            if self.first.get(usize::from(bytes[at])) == Some(&true) {
+            if self.first.get(usize::from(bytes[at])) == Some(&true) && (self.joined || begins(bytes, at)) {
                 found.extend(self.at(bytes, at).map(|spelling| {
                     let end = at + spelling.text.len();
                     Quote { spelling, before: &text[..at], value: &text[at..end] }
@@ -174,7 +177,8 @@ impl Spelling {
         // The device mapper joins the ids of a group and of a volume: `LVM-` and twice 32 letters, lvmdevices(8).
         let joined = self.kind == Kind::LvmUuid && self.form == Form::Bare;
         let second = joined && at >= length && is_word(&bytes[at - length..at]) && begins(bytes, at - length);
-        let first = joined && bytes[at + length..].get(..length).is_some_and(is_word) && self.ends(bytes, at + 2 * length);
+        let first =
+            joined && bytes[at + length..].get(..length).is_some_and(is_word) && self.ends(bytes, at + 2 * length);
         same && (begins(bytes, at) || second) && (self.ends(bytes, at + length) || first)
     }
 
@@ -280,10 +284,7 @@ mod tests {
         assert_eq!(all(Kind::LvmUuid, old, new, old), new);
         assert_eq!(all(Kind::LvmUuid, old, new, &old.to_lowercase()), old.to_lowercase());
         for around in ["LVM-$", "LVM-$0123456789abcdef0123456789abcdef", "LVM-0123456789abcdef0123456789abcdef$"] {
-            assert_eq!(
-                all(Kind::LvmUuid, old, new, &around.replace('$', &bare(old))),
-                around.replace('$', &bare(new))
-            );
+            assert_eq!(all(Kind::LvmUuid, old, new, &around.replace('$', &bare(old))), around.replace('$', &bare(new)));
         }
         let long = format!("LVM-{}0", bare(old));
         assert_eq!(all(Kind::LvmUuid, old, new, &long), long);

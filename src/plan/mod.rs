@@ -52,15 +52,8 @@ pub enum Kind {
 
 impl Kind {
     /// The kinds whose identities lie on disks.
-    pub const ON_DISKS: [Kind; 7] = [
-        Kind::FsUuid,
-        Kind::SwapUuid,
-        Kind::LuksUuid,
-        Kind::LvmUuid,
-        Kind::MdUuid,
-        Kind::DiskId,
-        Kind::PartitionId,
-    ];
+    pub const ON_DISKS: [Kind; 7] =
+        [Kind::FsUuid, Kind::SwapUuid, Kind::LuksUuid, Kind::LvmUuid, Kind::MdUuid, Kind::DiskId, Kind::PartitionId];
 }
 
 impl std::fmt::Display for Kind {

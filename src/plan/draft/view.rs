@@ -176,7 +176,8 @@ impl Draft<'_> {
     /// When the pattern is malformed or a directory cannot be read.
     pub fn glob(&self, pattern: &str) -> Result<Vec<String>> {
         let mut found = vec![String::new()];
-        for part in trim(pattern).split('/') {
+        let mut parts = trim(pattern).split('/').peekable();
+        while let Some(part) = parts.next() {
             let join = |dir: &str, name: &str| if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
             let mut next = Vec::new();
             if part.contains(['*', '?', '[']) {
@@ -193,7 +194,8 @@ impl Draft<'_> {
             } else {
                 for dir in &found {
                     let path = join(dir, part);
-                    if self.exists(&path)? {
+                    // What is looked for in a directory that is missing is missing.
+                    if parts.peek().is_some() || self.exists(&path)? {
                         next.push(path);
                     }
                 }

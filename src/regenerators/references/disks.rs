@@ -32,14 +32,17 @@ pub struct Disks {
     pub named: Vec<String>,
     /// The files that were looked at, links resolved.
     pub seen: BTreeSet<String>,
+    /// Those of them that quoted an id.
+    pub quoting: BTreeSet<String>,
 }
 
 impl Disks {
     /// The ids of these renewals, and the mappings that have their name from a file of the guest.
     pub fn of(renewals: &[Renewal], draft: &mut Draft<'_>) -> Disks {
         let of_disks = renewals.iter().filter(|renewal| Kind::ON_DISKS.contains(&renewal.kind));
-        let pairs: Vec<(Kind, &str, &str)> =
-            of_disks.filter_map(|renewal| Some((renewal.kind, renewal.old.as_deref()?, renewal.new.as_deref()?))).collect();
+        let pairs: Vec<(Kind, &str, &str)> = of_disks
+            .filter_map(|renewal| Some((renewal.kind, renewal.old.as_deref()?, renewal.new.as_deref()?)))
+            .collect();
         let ids = KnownIds::new(pairs.iter().copied());
         let containers = pairs.iter().filter(|(kind, ..)| *kind == Kind::LuksUuid);
         let mut named: Vec<String> = containers.map(|(_, old, _)| (*old).to_owned()).collect();
@@ -53,10 +56,10 @@ impl Disks {
             named.retain(|old| texts.iter().any(|file| device_tags::names_mapping(&file.text, old)));
         }
         for old in &named {
-            let message = format!("the mapping luks-{old} keeps its name, which no id is: fstab and boot loader use it");
-            draft.finding(Severity::Note, "/etc/crypttab", message);
+            let message = "keeps its name: a name is no id, and the files that give and use it go together";
+            draft.finding(Severity::Note, &format!("/dev/mapper/luks-{old}"), message);
         }
-        Disks { ids, named, seen: BTreeSet::new() }
+        Disks { ids, named, seen: BTreeSet::new(), quoting: BTreeSet::new() }
     }
 
     /// Rewrites one file.
@@ -97,8 +100,12 @@ impl Disks {
     fn look(&mut self, draft: &mut Draft<'_>, path: &str) -> Result<Option<AnyText>> {
         match draft.read(path) {
             Ok(Some(bytes)) => {
-                self.seen.insert(draft.resolve(path)?);
-                Ok(Some(AnyText::read(bytes)))
+                let (place, file) = (draft.resolve(path)?, AnyText::read(bytes));
+                if !self.ids.quotes(&file.text).is_empty() {
+                    self.quoting.insert(place.clone());
+                }
+                self.seen.insert(place);
+                Ok(Some(file))
             }
             Ok(None) => Ok(None),
             Err(error) => {
@@ -106,5 +113,40 @@ impl Disks {
                 Ok(None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Guest;
+    use crate::guest::machine::Machine;
+    use crate::plan::draft::{Past, Purpose};
+    use crate::plan::{Change, derive::Seed};
+    use crate::root::Root;
+
+    #[test]
+    fn a_table_in_latin_1_follows_too() {
+        let (old, new) = ("0aaa1111-2222-4333-8444-555555555555", "0bbb1111-2222-4333-8444-555555555555");
+        let table = |id: &str| [b"# f\xfcr /srv\nUUID=", id.as_bytes(), b" /srv xfs\n"].concat();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/fstab"), table(old)).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let guest = Guest { root, machine: Machine::offline(), disks: Vec::new(), running: false, systemd: false };
+        let mut draft = Draft::new(&guest, Purpose::Reset, Past::none(Seed::random(b"").unwrap()));
+        let value = |text: &str| Some(text.to_owned());
+        let renewal = Renewal { kind: Kind::FsUuid, subject: "/dev/vdb".into(), old: value(old), new: value(new) };
+        let reference = Reference {
+            paths: Vec::new(),
+            kinds: vec![Kind::FsUuid],
+            format: Format::DeviceTags,
+            fields: Vec::new(),
+            source: String::new(),
+        };
+        Disks::of(&[renewal], &mut draft).rewrite(&mut draft, &reference, "etc/fstab").unwrap();
+        let plan = draft.into_plan().unwrap();
+        let Change::Write { after, .. } = &plan.steps[0].change else { panic!("{:?}", plan.steps) };
+        assert_eq!(after.bytes, table(new));
     }
 }

@@ -12,7 +12,7 @@ use crate::formats::encoding::AnyText;
 use crate::formats::known_ids::Quote;
 use crate::plan::Severity;
 use crate::plan::draft::Draft;
-use crate::root::Kind;
+use crate::root::{Kind, Root, Stat};
 
 /// Larger files are no configuration; they are not read. In bytes.
 const LARGEST: u64 = 1 << 20;
@@ -28,12 +28,16 @@ pub fn report<'r>(draft: &mut Draft<'_>, places: impl Iterator<Item = &'r Refere
     if disks.ids.is_empty() {
         return Ok(());
     }
-    let mut paths: BTreeSet<String> = disks.seen.clone();
+    let mut paths: BTreeSet<String> = disks.quoting.clone();
     for pattern in places.flat_map(|place| &place.paths) {
-        for path in draft.glob(pattern)? {
+        for path in super::glob(draft, pattern) {
             // A link leads to a file that stands in one of the places, or is not the guest's own.
-            if draft.stat(&path)?.is_some_and(|stat| stat.kind == Kind::File && stat.size <= LARGEST) {
-                paths.insert(draft.place(&path)?);
+            let is_read = |stat: Stat| stat.kind == Kind::File && stat.size <= LARGEST;
+            if !disks.seen.contains(&path)
+                && !paths.contains(&path)
+                && draft.guest.root.stat(&path).is_ok_and(|stat| stat.is_some_and(is_read))
+            {
+                paths.insert(path);
             }
         }
     }
@@ -42,14 +46,23 @@ pub fn report<'r>(draft: &mut Draft<'_>, places: impl Iterator<Item = &'r Refere
         draft.finding(Severity::Note, "references", message);
     }
     for path in paths.iter().take(MOST_FILES) {
-        // What cannot be read is no format that quotes a disk.
-        if let Ok(Some(bytes)) = draft.read(path)
-            && !bytes.contains(&0)
+        // Straight from disk, which is faster, and as it will be only when there is something to tell.
+        if is_quoting(&draft.guest.root, path, disks)
+            && let Ok(Some(bytes)) = draft.read(path)
         {
             tell(draft, path, &AnyText::read(bytes).text, disks);
         }
     }
     Ok(())
+}
+
+/// What cannot be read, and what is binary, is no configuration.
+fn is_quoting(root: &Root, path: &str, disks: &Disks) -> bool {
+    if disks.quoting.contains(path) {
+        return true;
+    }
+    let bytes = root.read(path).ok().flatten().filter(|bytes| !bytes.contains(&0));
+    bytes.is_some_and(|bytes| !disks.ids.quotes(&AnyText::read(bytes).text).is_empty())
 }
 
 fn tell(draft: &mut Draft<'_>, path: &str, text: &str, disks: &Disks) {

@@ -51,7 +51,7 @@ impl Regenerator for References {
             if matches!(reference.format, Format::UnitNames | Format::Report) {
                 continue;
             }
-            for path in files(draft, &reference.paths)? {
+            for path in files(draft, &reference.paths) {
                 match reference.format {
                     Format::DeviceTags | Format::Grub => disks.rewrite(draft, reference, &path)?,
                     Format::Stale => disks.remove_stale(draft, reference, &path)?,
@@ -67,6 +67,7 @@ impl Regenerator for References {
 /// Says that quotes of what was renewed stay as they are.
 pub fn warn(draft: &mut Draft<'_>) {
     draft.author(References::ID);
+    draft.carry_over(&Kind::ON_DISKS);
     for renewal in draft.renewals().into_iter().filter(is_quotable) {
         let message = format!("places that quote the old {} {} were not looked at", renewal.kind, renewal.subject);
         draft.finding(Severity::Warning, References::ID, message);
@@ -80,17 +81,22 @@ fn is_quotable(renewal: &Renewal) -> bool {
     renewal.old.is_some() && renewal.new.is_some() && renewal.old != renewal.new && !generic
 }
 
+/// The paths of a pattern; a directory that cannot be read must not keep the others from being looked at.
+fn glob(draft: &mut Draft<'_>, pattern: &str) -> Vec<String> {
+    draft.glob(pattern).unwrap_or_else(|error| {
+        unreadable(draft, pattern, &error);
+        Vec::new()
+    })
+}
+
 /// What these patterns name. A pattern finds what is no file, too; only a path that is named is expected to be one.
-fn files(draft: &Draft<'_>, patterns: &[String]) -> Result<Vec<String>> {
+fn files(draft: &mut Draft<'_>, patterns: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for pattern in patterns {
-        for path in draft.glob(pattern)? {
-            if !pattern.contains(['*', '?', '[']) || is_file(draft, &path) {
-                found.push(path);
-            }
-        }
+        let paths = glob(draft, pattern).into_iter();
+        found.extend(paths.filter(|path| !pattern.contains(['*', '?', '[']) || is_file(draft, path)));
     }
-    Ok(found)
+    found
 }
 
 /// Is it a file, at the end of its links? A masked unit is a link to /dev/null.
@@ -101,7 +107,11 @@ fn is_file(draft: &Draft<'_>, path: &str) -> bool {
 
 /// Says that a file is left as it is: one strange file must not keep the others from being corrected.
 fn unreadable(draft: &mut Draft<'_>, path: &str, error: &anyhow::Error) {
-    draft.finding(Severity::Warning, &format!("/{path}"), format!("may quote an old identity, but {error:#}"));
+    draft.finding(
+        Severity::Warning,
+        &format!("/{}", root::trim(path)),
+        format!("may quote an old identity, but {error:#}"),
+    );
 }
 
 fn rewrite(draft: &mut Draft<'_>, reference: &Reference, path: &str, renewals: &[Renewal]) -> Result<()> {

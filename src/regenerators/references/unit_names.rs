@@ -24,7 +24,7 @@ pub fn rename(draft: &mut Draft<'_>, reference: &Reference, disks: &Disks) -> Re
         })
     };
     for pattern in &reference.paths {
-        for path in draft.glob(pattern)? {
+        for path in super::glob(draft, pattern) {
             let (parent, name) = split(&path);
             let to = format!("{parent}/{}", renamed(name));
             let Some(stat) = draft.stat(&path)? else { continue };
@@ -46,12 +46,14 @@ pub fn rename(draft: &mut Draft<'_>, reference: &Reference, disks: &Disks) -> Re
                         draft.remove(&path, WHY)?;
                     }
                 }
-                Kind::File if to != path => {
-                    if let Some(bytes) = draft.read(&path)? {
+                Kind::File if to != path => match draft.read(&path) {
+                    Ok(Some(bytes)) => {
                         draft.put(&to, bytes, stat.meta, WHY)?;
                         draft.remove(&path, WHY)?;
                     }
-                }
+                    Ok(None) => {}
+                    Err(error) => super::unreadable(draft, &path, &error),
+                },
                 _ => {}
             }
         }
