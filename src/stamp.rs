@@ -74,11 +74,9 @@ impl Record {
     pub fn of(plan: &Plan, past: &Past, guest: &Guest, purpose: Purpose) -> Result<Record> {
         let mut renewals = plan.renewals.clone();
         // What earlier plans of the run decided and this one no longer sees is still what became of the guest.
-        let undone =
-            |past: &Renewal| past.kind.is_on_disk() && past.old.as_ref().is_some_and(|old| guest.disks.hold(old));
         // But for ids that a disk did not take.
-        for earlier in past.decided.iter().filter(|past| !undone(past)) {
-            if !renewals.iter().any(|renewal| renewal.kind == earlier.kind && renewal.subject == earlier.subject) {
+        for earlier in past.decided.iter().filter(|past| !guest.disks.still_hold(past)) {
+            if !renewals.iter().any(|renewal| renewal.is_of(earlier)) {
                 renewals.push(earlier.clone());
             }
         }

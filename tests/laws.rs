@@ -6,10 +6,14 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use reseal::catalogue::Catalogue;
+use reseal::formats::device_tags::{self, Rules};
+use reseal::formats::known_ids::KnownIds;
+use reseal::formats::{grub, hosts, keys, words};
 use reseal::guest::Guest;
 use reseal::plan::draft::Past;
 use reseal::plan::show::{self, Style};
-use reseal::plan::{Change, Plan};
+use reseal::plan::{Change, Kind, Plan};
 use reseal::policy::Policy;
 use reseal::regenerators::{self, OnError};
 use reseal::run::{Outcome, Run};
@@ -134,6 +138,59 @@ fn litter(root: &Path, plan: &Plan) {
             fs::write(root.join(parent).join(format!(".{name}.reseal")), "half").unwrap();
         }
     }
+}
+
+/// Over every file of every case: what a format does not know it gives back byte for byte, and what it replaced comes
+/// back when old and new change places, with either end of line.
+#[test]
+fn formats_change_nothing_that_they_do_not_know() {
+    let mut changed = 0;
+    for case in Case::all() {
+        let dir = scratch();
+        case.make(dir.path());
+        let guest = case.guest(dir.path());
+        let decided = case.past(&guest).decided;
+        let pairs = decided.iter().filter_map(|past| Some((past.kind, past.old.as_deref()?, past.new.as_deref()?)));
+        let pairs: Vec<(Kind, &str, &str)> = pairs.filter(|(kind, ..)| Kind::ON_DISKS.contains(kind)).collect();
+        let (there, back) =
+            (KnownIds::new(pairs.clone()), KnownIds::new(pairs.iter().map(|(kind, old, new)| (*kind, *new, *old))));
+        let absent = Kind::ON_DISKS
+            .map(|kind| (kind, "0123abcd-89ab-4cde-8f01-23456789abcd", "fedcba98-89ab-4cde-8f01-23456789abcd"));
+        let absent = KnownIds::new(absent);
+        let fields: Vec<String> =
+            Catalogue::built_in().unwrap().references.into_iter().flat_map(|entry| entry.fields).collect();
+        let rules = Rules { fields: &fields, named: &[] };
+        for text in texts(dir.path()).into_iter().flat_map(|text| [text.replace('\n', "\r\n"), text]) {
+            for is_meant in [device_tags::is_meant, grub::is_meant] {
+                let replace = |ids: &KnownIds, text: &str| {
+                    grub::keep_size(text, ids.replace(text, |quote| is_meant(quote, rules)))
+                };
+                assert_eq!(replace(&absent, &text), text, "{}", case.name);
+                let new = replace(&there, &text);
+                changed += usize::from(new != text);
+                assert_eq!(replace(&back, &new), text, "{}", case.name);
+            }
+            let (old, new) = ("not-there-at-all", "new");
+            assert_eq!(hosts::replace(&text, old, new), text, "{}", case.name);
+            assert_eq!(words::replace_name(&text, old, new), text, "{}", case.name);
+            assert_eq!(words::replace_hex(&text, old, new), text, "{}", case.name);
+            assert_eq!(keys::edit(&text, &fields, str::to_owned), text, "{}", case.name);
+            assert_eq!(keys::edit_words(&text, "systemd.machine_id", old, new), text, "{}", case.name);
+        }
+    }
+    assert!(changed > 100, "the cases hold too few quotes to prove anything: {changed}");
+}
+
+/// Every text file of a tree.
+fn texts(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries
+        .flat_map(|entry| match entry.metadata().unwrap() {
+            meta if meta.is_dir() => texts(&entry.path()),
+            meta if meta.is_file() && meta.len() < 1 << 20 => fs::read_to_string(entry.path()).into_iter().collect(),
+            _ => Vec::new(),
+        })
+        .collect()
 }
 
 #[test]

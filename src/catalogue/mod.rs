@@ -70,10 +70,18 @@ pub enum Format {
     Words,
     /// `key = value` lines; a line that starts with a blank goes on with the value, postconf(5).
     Keys,
-    /// `UUID=`, `PARTUUID=` and `/dev/disk/by-*`, wherever they stand, fstab(5).
+    /// `UUID=`, `PARTUUID=` and `/dev/disk/by-*`, wherever they stand, fstab(5), and keys whose value is a plain id.
     DeviceTags,
+    /// GRUB's scripts and environment block: as `device-tags`, and `search`, `cryptomount`, `lvmid/`, menu entry ids.
+    Grub,
     /// Kernel command line words `key=value`, wherever they stand.
     KernelCommandLine,
+    /// Units that are named after a device: the file itself is renamed, systemd-escape(1).
+    UnitNames,
+    /// A copy of what described the template's disks: it goes when it quotes one of their old ids.
+    Stale,
+    /// Not known; a quote is told, with its line.
+    Report,
 }
 
 /// A file that quotes identities that live elsewhere.
@@ -191,11 +199,12 @@ mod tests {
             );
         }
         for entry in &all.references {
-            assert_eq!(
-                entry.fields.is_empty(),
-                matches!(entry.format, Format::Hosts | Format::Words | Format::DeviceTags),
-                "{entry:?}"
-            );
+            let fields = match entry.format {
+                Format::Keys | Format::KernelCommandLine => Some(true),
+                Format::DeviceTags | Format::Grub => None,
+                Format::Hosts | Format::Words | Format::UnitNames | Format::Stale | Format::Report => Some(false),
+            };
+            assert!(fields.is_none_or(|wanted| wanted != entry.fields.is_empty()), "{entry:?}");
         }
     }
 

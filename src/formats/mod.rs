@@ -4,9 +4,12 @@
 pub mod absolute_path;
 pub mod assignments;
 pub mod device_tags;
+pub mod encoding;
 pub mod fstab;
+pub mod grub;
 pub mod hosts;
 pub mod keys;
+pub mod known_ids;
 pub mod name_template;
 pub mod passwd;
 pub mod sshd_config;

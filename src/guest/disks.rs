@@ -175,12 +175,12 @@ impl Disks {
         Ok(missing.map(|source| source.to_string()).collect())
     }
 
-    /// Does this id stand on one of them?
-    pub fn hold(&self, value: &str) -> bool {
+    /// Does the old id of a renewal still stand on one of them? Then whatever quotes it must not follow yet.
+    pub fn still_hold(&self, renewal: &Renewal) -> bool {
+        let Some(value) = renewal.old.as_ref().filter(|_| renewal.kind.is_on_disk()) else { return false };
         let found = self.parts().flat_map(|(_, part)| &part.found);
-        let mut ids = found.flat_map(|found| &found.ids).map(|id| id.value.clone());
-        let of_mbr = || self.parts().filter_map(|(disk, part)| partition_id(disk, part)).any(|id| id == value);
-        ids.any(|id| id == value) || of_mbr()
+        let of_mbr = || self.parts().filter_map(|(disk, part)| partition_id(disk, part)).any(|id| id == *value);
+        found.flat_map(|found| &found.ids).any(|id| id.value == *value) || of_mbr()
     }
 
     /// Every part of every disk.

@@ -51,10 +51,13 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kinds whose identities lie on disks.
+    pub const ON_DISKS: [Kind; 7] =
+        [Kind::FsUuid, Kind::SwapUuid, Kind::LuksUuid, Kind::LvmUuid, Kind::MdUuid, Kind::DiskId, Kind::PartitionId];
+
     /// Does it stand in no file, but on a disk?
     pub fn is_on_disk(self) -> bool {
-        use Kind::{DiskId, FsUuid, LuksUuid, LvmUuid, MdUuid, PartitionId, SwapUuid};
-        matches!(self, FsUuid | SwapUuid | LuksUuid | LvmUuid | MdUuid | DiskId | PartitionId)
+        Kind::ON_DISKS.contains(&self)
     }
 }
 
@@ -76,6 +79,14 @@ pub struct Renewal {
     pub old: Option<String>,
     /// The guest's own value; none where the identity just goes, and for a key until it is made.
     pub new: Option<String>,
+}
+
+impl Renewal {
+    /// Is it about the same identity? A disk has another name in another boot, so its ids are known by themselves.
+    pub fn is_of(&self, other: &Renewal) -> bool {
+        let same = if self.kind.is_on_disk() { self.old == other.old } else { self.subject == other.subject };
+        self.kind == other.kind && same
+    }
 }
 
 /// What stood at a path before, or stands there now.

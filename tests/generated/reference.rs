@@ -76,9 +76,11 @@ source = \"agent(8)\"
 
 [[reference]]
 paths = [\"/etc/agent.conf\"]
-# \"hostname\" or \"machine-id\".
+# \"hostname\", \"machine-id\", or of disks: \"fs-uuid\", \"swap-uuid\", \"luks-uuid\", \"lvm-uuid\", \"md-uuid\", \"disk-id\",
+# \"partition-id\".
 kinds = [\"hostname\"]
-# \"hosts\", \"words\", \"keys\" or \"kernel-command-line\"; the last two want fields.
+# For names: \"hosts\", \"words\", or with fields \"keys\" and \"kernel-command-line\". For disks: \"device-tags\" and \"grub\" (with
+# or without fields that hold a plain id), \"unit-names\", \"stale\" (the file goes when it quotes an old id) and \"report\".
 format = \"keys\"
 fields = [\"node-name\"]
 source = \"agent.conf(5)\"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A case: one text file with a policy, the guest's files before, the plan, and its files after.
 //!
-//! Sections start with `== name ==`: `purpose` (`seal`, or missing), `machine` (JSON facts, or missing), `policy`, `before`,
-//! `plan`, `after`. In `before` and `after` an entry starts with `-- file PATH MODE`, `-- link PATH -> TARGET`,
-//! `-- dir PATH` or `-- fifo PATH`; `-- key PATH ALGORITHM MODE` makes a real SSH key and its public half,
+//! Sections start with `== name ==`: `purpose` (`seal`, or missing), `machine` (JSON facts, or missing), `policy`,
+//! `decided` (`KIND SUBJECT OLD NEW` a line: what an earlier stage of the run decided), `before`, `plan`, `after`. In
+//! `before` and `after` an entry starts with `-- file PATH MODE`, `-- link PATH -> TARGET`, `-- dir PATH` or `-- fifo PATH`; `-- key PATH ALGORITHM MODE` makes a real SSH key and its public half,
 //! `-- pgp PATH` an OpenPGP key, `-- huge PATH` a sparse file of 1 GiB.
 
 use std::fs;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use reseal::guest::Guest;
 use reseal::guest::machine::Machine;
 use reseal::keys;
+use reseal::plan::Renewal;
 use reseal::plan::derive::Seed;
 use reseal::plan::draft::{Past, Purpose};
 use reseal::plan::key::{KeySpec, PgpAlgorithm};
@@ -46,7 +47,7 @@ impl Case {
             }
         }
         for (section, _) in &sections {
-            let known = ["about", "purpose", "machine", "policy", "before", "plan", "after"];
+            let known = ["about", "purpose", "machine", "policy", "decided", "before", "plan", "after"];
             assert!(known.contains(&section.as_str()), "{}: unknown section {section}", path.display());
         }
         Case { name: path.file_stem().unwrap().to_string_lossy().into_owned(), path, sections }
@@ -130,7 +131,25 @@ impl Case {
         let memory = Memory::read(guest).unwrap();
         let fresh = memory.journal.is_none() && memory.offline.is_none();
         let past = memory.past(guest, self.purpose(), false).unwrap();
-        if fresh { Past { seed: seed(), ..past } } else { past }
+        if fresh { Past { seed: seed(), decided: self.decided(), ..past } } else { past }
+    }
+
+    /// The section `decided`; only a subject may have blanks.
+    fn decided(&self) -> Vec<Renewal> {
+        let lines = self.section("decided").lines().filter(|line| !line.trim().is_empty());
+        lines
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let [kind, subject @ .., old, new] = &words[..] else { panic!("{}: bad line {line:?}", self.name) };
+                let value = |text: &str| (text != "-").then(|| text.to_owned());
+                Renewal {
+                    kind: serde_json::from_value((*kind).into()).unwrap(),
+                    subject: subject.join(" "),
+                    old: value(old),
+                    new: value(new),
+                }
+            })
+            .collect()
     }
 
     /// Rewrites the expectations.

@@ -68,6 +68,16 @@ impl Draft<'_> {
         self.past.decided.iter().filter(move |past| past.kind == kind)
     }
 
+    /// Takes over what an earlier stage of this run decided about identities of these kinds and no regenerator of this
+    /// plan did: a disk that has its new id is not looked at again, and its quotes still have to follow.
+    pub fn carry_over(&mut self, kinds: &[Kind]) {
+        let done = |past: &&Renewal| kinds.contains(&past.kind) && !self.guest.disks.still_hold(past);
+        let earlier = self.past.decided.iter().filter(done);
+        let missing: Vec<Renewal> =
+            earlier.filter(|past| !self.renewals.iter().any(|now| now.is_of(past))).cloned().collect();
+        self.renewals.extend(missing);
+    }
+
     /// What the template or another machine's unfinished run recorded for a kind.
     pub fn foreign_of(&self, kind: Kind) -> impl Iterator<Item = &Renewal> {
         self.past.foreign.iter().filter(move |past| past.kind == kind)

@@ -151,6 +151,11 @@ impl Draft<'_> {
             return Ok(Vec::new());
         }
         let mut names: BTreeSet<String> = self.guest.root.list(&self.backing(&place))?.into_iter().collect();
+        for (_, to) in &self.moves {
+            if split(to).0 == place && self.exists(to)? {
+                names.insert(split(to).1.to_owned());
+            }
+        }
         let prefix = if place.is_empty() { String::new() } else { format!("{place}/") };
         for (path, node) in self.nodes.range(prefix.clone()..) {
             let Some(name) = path.strip_prefix(&prefix) else { break };
@@ -171,7 +176,8 @@ impl Draft<'_> {
     /// When the pattern is malformed or a directory cannot be read.
     pub fn glob(&self, pattern: &str) -> Result<Vec<String>> {
         let mut found = vec![String::new()];
-        for part in trim(pattern).split('/') {
+        let mut parts = trim(pattern).split('/').peekable();
+        while let Some(part) = parts.next() {
             let join = |dir: &str, name: &str| if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
             let mut next = Vec::new();
             if part.contains(['*', '?', '[']) {
@@ -188,7 +194,8 @@ impl Draft<'_> {
             } else {
                 for dir in &found {
                     let path = join(dir, part);
-                    if self.exists(&path)? {
+                    // What is looked for in a directory that is missing is missing.
+                    if parts.peek().is_some() || self.exists(&path)? {
                         next.push(path);
                     }
                 }
