@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::disks::device::{Device, Window};
+use crate::disks::foreign::{self, Foreign};
 use crate::disks::layout::partitions;
 use crate::disks::{self, Blocks as _, Format, Found};
 use crate::formats::fstab::{self, Source};
@@ -69,6 +70,8 @@ pub struct Part {
     pub found: Vec<Found>,
     /// What has a signature there and is not sound.
     pub unsound: Vec<Unsound>,
+    /// What stands there in a format that is known and not changed.
+    pub foreign: Option<Foreign>,
     /// What the running system makes of it.
     pub usage: Usage,
 }
@@ -221,7 +224,16 @@ impl Disk {
 impl Part {
     fn at(path: &str, number: Option<u32>, place: (u64, u64), usage: Usage) -> Part {
         let (offset, size) = place;
-        Part { number, path: path.to_owned(), offset, size, found: Vec::new(), unsound: Vec::new(), usage }
+        Part {
+            number,
+            path: path.to_owned(),
+            offset,
+            size,
+            found: Vec::new(),
+            unsound: Vec::new(),
+            foreign: None,
+            usage,
+        }
     }
 
     fn probe(&mut self, device: &Device, formats: &[Format]) {
@@ -231,6 +243,10 @@ impl Part {
                 Ok(one) => self.found.extend(one),
                 Err(trouble) => self.unsound.push(Unsound { format: *format, message: trouble.to_string() }),
             }
+        }
+        // One beside what is known may be left over from before.
+        if self.found.iter().all(|found| found.format.is_table()) && formats.len() == Format::ALL.len() {
+            self.foreign = foreign::probe(&window).ok().flatten();
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
 use crate::disks::Format;
+use crate::disks::foreign::Foreign;
 use crate::plan::draft::{Draft, Purpose};
 use crate::plan::{Kind, Renewal, Severity};
 use pick::Pick;
@@ -72,8 +73,8 @@ impl Regenerator for FsUuids {
     const EXAMPLE: &'static str = r#"[fs-uuids]
 # "renew", or "keep". File systems that are mounted, ext4 apart, change at the next first boot only.
 mode = "renew"
-# If not empty, only these are renewed. Each is a format ("ext", "xfs", "btrfs", "fat", "exfat", "ntfs", "f2fs"), a mount
-# point ("/srv"), a device ("/dev/vdb1"), or a label ("LABEL=data").
+# If not empty, only these are renewed. Each is a format ("ext", "xfs", "btrfs", "fat", "exfat", "ntfs", "f2fs",
+# "bcache"), a mount point ("/srv"), a device ("/dev/vdb1"), or a label ("LABEL=data").
 only = []
 # These are left as they are.
 keep = []
@@ -89,6 +90,11 @@ keep = []
         for (place, why) in parts {
             draft.finding(Severity::Warning, &place, format!("what is on it is not known: {why}"));
         }
+        let foreign = |part: &crate::guest::disks::Part| Some((part.place(), part.foreign.clone()?));
+        let parts: Vec<_> = draft.guest.disks.parts().filter_map(|(_, part)| foreign(part)).collect();
+        for (place, Foreign { name, remedy, .. }) in parts {
+            draft.finding(Severity::Warning, &place, format!("the ids of the {name} are left as they are: {remedy}"));
+        }
         let (disks, decided) = (&draft.guest.disks, draft.decided_disk_ids());
         if disks.are_running() && draft.guest.stage.is_some() {
             for missing in disks.missing(&draft.guest.root, &decided)? {
@@ -96,7 +102,8 @@ keep = []
                 draft.finding(Severity::Warning, "/etc/fstab", message);
             }
         }
-        let formats = [Format::Ext, Format::Xfs, Format::Btrfs, Format::Fat, Format::Exfat, Format::Ntfs, Format::F2fs];
+        use Format::{Bcache, Btrfs, Exfat, Ext, F2fs, Fat, Ntfs, Xfs};
+        let formats = [Ext, Xfs, Btrfs, Fat, Exfat, Ntfs, F2fs, Bcache];
         plan((options.mode, &options.only, &options.keep), Mode::Renew, draft, &formats)
     }
 }

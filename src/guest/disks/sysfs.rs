@@ -20,7 +20,7 @@ const NO_DISKS: [&str; 10] = ["ram", "zram", "loop", "fd", "sr", "nbd", "rbd", "
 const NETWORKS: [&str; 3] = ["/session", "/rport-", "/nvme-fabrics/"];
 
 /// Formats that are not in the way of what stands on them: a device that is a part of something else has no other.
-const CONTAINERS: [Format; 3] = [Format::Md, Format::Lvm, Format::Luks];
+const CONTAINERS: [Format; 4] = [Format::Md, Format::Lvm, Format::Luks, Format::Bcache];
 
 /// A block device.
 #[derive(Debug, Clone, PartialEq, Eq)]
