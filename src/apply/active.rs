@@ -35,10 +35,12 @@ pub fn while_swap_is_off(devices: &[&str], act: impl FnOnce() -> Result<()>) -> 
     done
 }
 
-/// Without udev to tell about it, lvm(8) makes and removes the nodes itself (`--noudevsync`): nothing waits for it.
+/// lvm(8) writes /etc/lvm/backup when it activates a group; what stands there is the plan's to change.
+const NO_BACKUP: &str = "backup { backup = 0 archive = 0 }";
+
 fn stop(active: &Active) -> Result<()> {
     match active {
-        Active::VolumeGroup { name } => tools::run("vgchange", &["--activate", "n", "--sysinit", name]),
+        Active::VolumeGroup { name } => activate("n", name),
         Active::Array { device, .. } => tools::run("mdadm", &["--stop", device]),
     }
     .context("stopping what stands on it")
@@ -46,11 +48,15 @@ fn stop(active: &Active) -> Result<()> {
 
 fn start(active: &Active) -> Result<()> {
     match active {
-        Active::VolumeGroup { name } => tools::run("vgchange", &["--activate", "ay", "--sysinit", name]),
+        Active::VolumeGroup { name } => activate("ay", name),
         Active::Array { device, members } => {
             let members: Vec<&str> = members.iter().map(String::as_str).collect();
             tools::run("mdadm", &[&["--assemble", "--run", device], &members[..]].concat())
         }
     }
     .context("starting what stands on it")
+}
+
+fn activate(how: &str, group: &str) -> Result<()> {
+    tools::run("vgchange", &["--config", NO_BACKUP, "--activate", how, "--sysinit", "--", group])
 }

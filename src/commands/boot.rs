@@ -50,20 +50,24 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
         ))?;
         return Ok(Exit::Done);
     }
-    look_at_disks(&mut guest, &policy, &memory, &mut findings);
+    look_at_disks(&mut guest, &policy, &mut findings);
     let mut failed: Vec<Vec<String>> = Vec::new();
     loop {
         match once(options, &guest, &policy, &mut findings) {
             // What one device does not do must not keep the others as they were.
             Err(error) if stage == Stage::Early && failed.len() < MOST_FAILURES => {
-                let Some(devices) = error.downcast_ref().and_then(Failure::devices) else { return Err(error) };
-                // What udev has put together meanwhile is looked at once more, and then known to be in use.
+                let Some(failure) = error.downcast_ref::<Failure>() else { return Err(error) };
+                let devices = failure.devices().unwrap_or_default();
+                // What others have done meanwhile, udev with devices and lvm(8) with its backups, is looked at once more.
                 if failed.iter().any(|earlier| earlier == devices) {
+                    if devices.is_empty() {
+                        return Err(error);
+                    }
                     findings.tell(&devices.join(", "), format!("{error:#}; the ids there are left as they are"));
                     policy.keep_devices(&regenerators::EARLY, devices)?;
                 }
                 failed.push(devices.to_vec());
-                look_at_disks(&mut guest, &policy, &memory, &mut findings);
+                look_at_disks(&mut guest, &policy, &mut findings);
             }
             result => return result,
         }
@@ -106,7 +110,8 @@ fn remember(guest: &Opened, findings: &mut Findings) -> Memory {
 }
 
 /// Looks at the disks; the early stage waits until all that fstab(5) and crypttab(5) name are there, but not for ever.
-fn look_at_disks(guest: &mut Opened, policy: &Policy, memory: &Memory, findings: &mut Findings) {
+fn look_at_disks(guest: &mut Opened, policy: &Policy, findings: &mut Findings) {
+    let decided = remember(guest, findings).journal.map(|journal| journal.renewals).unwrap_or_default();
     let started = Instant::now();
     let most = match guest.stage {
         Some(Stage::Early) => Duration::from_secs(policy.run.device_wait.into()),
@@ -117,8 +122,7 @@ fn look_at_disks(guest: &mut Opened, policy: &Policy, memory: &Memory, findings:
             findings.tell("disks", format!("{error:#}; their ids are left as they are"));
             return;
         }
-        let decided = memory.journal.as_ref().map(|journal| journal.renewals.as_slice()).unwrap_or_default();
-        let whole = guest.disks.missing(&guest.root, decided).is_ok_and(|missing| missing.is_empty());
+        let whole = guest.disks.missing(&guest.root, &decided).is_ok_and(|missing| missing.is_empty());
         if whole || started.elapsed() >= most {
             return;
         }

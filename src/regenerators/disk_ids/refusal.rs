@@ -97,10 +97,10 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
     if let Some(other) = twin(draft, unit) {
         return Err(format!("{other} has the same, so that one of the two is a copy, and which cannot be told"));
     }
-    let via = if draft.guest.disks.are_running() { in_use(draft, outlook, unit)? } else { Via::Sectors };
     if matches!(draft.guest.stage, Some(Stage::System | Stage::Keys)) {
         return Err("pending: the early stage of this boot did not see it, or could not change it".into());
     }
+    let via = if draft.guest.disks.are_running() { in_use(draft, outlook, unit)? } else { Via::Sectors };
     // A file system that is mounted is told to be so by its own superblock.
     let refusal = unit.members.iter().find_map(|member| member.found.refusal.clone());
     if let (Some(refusal), None) = (refusal, mounted) {
