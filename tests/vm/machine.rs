@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::facts::Facts;
 use crate::guests::{outcome, run, workplace};
+use crate::image::mounted;
+use crate::template::take_kernel;
 
 /// A boot takes 40 to 60 s; nothing that is still at it after this long will ever end.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -128,10 +130,10 @@ impl Machine {
     }
 
     /// The ids that stand on the disks while the machine is off: of partition tables, partitions, and what is in them.
-    pub fn ids_at_rest(&self) -> Vec<String> {
-        let mut ids = Vec::new();
-        for (disk, format) in &self.disks {
-            let raw = self.path("at-rest.raw");
+    /// What a boot loader would find on the root is what the next boot gets.
+    pub fn ids_at_rest(&mut self) -> Vec<String> {
+        let (mut ids, raw) = (Vec::new(), self.path("at-rest.raw"));
+        for (number, (disk, format)) in self.disks.iter().enumerate() {
             run(Command::new("qemu-img").args(["convert", "-f", format, "-O", "raw"]).arg(disk).arg(&raw));
             let partitions = outcome(Command::new("partx").args(["-rgo", "START,UUID"]).arg(&raw));
             let mut starts = vec![0];
@@ -144,6 +146,12 @@ impl Machine {
                 let mut blkid = Command::new("blkid");
                 blkid.args(["-p", "-s", "UUID", "-s", "PTUUID", "-o", "value", "-O", &start.to_string()]).arg(&raw);
                 ids.extend(String::from_utf8_lossy(&outcome(&mut blkid).stdout).lines().map(str::to_owned));
+            }
+            if number == 0 {
+                let found = self.log("disk");
+                fs::create_dir(&found).expect("making a directory");
+                mounted(&raw, |root| take_kernel(root, &found));
+                (self.kernel, self.initrd) = (found.join("kernel"), found.join("initrd"));
             }
             fs::remove_file(&raw).expect("removing a copy");
         }
