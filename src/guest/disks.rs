@@ -92,7 +92,8 @@ impl Disks {
     /// # Errors
     /// When one cannot be opened.
     pub fn of_images(images: &[PathBuf]) -> Result<Disks> {
-        let list = images.iter().map(|image| Disk::read(image)).collect::<Result<_>>()?;
+        let mut list = images.iter().map(|image| Disk::read(image)).collect::<Result<Vec<_>>>()?;
+        relate(&mut list);
         Ok(Disks { list, from: From::Images(images.to_vec()), ..Disks::default() })
     }
 
@@ -115,9 +116,16 @@ impl Disks {
             let parts = own.map(|part| read_node(part, usages.get(&part.name).cloned().unwrap_or_default())).collect();
             disks.list.push(Disk { path: format!("/dev/{}", node.name), boots: false, parts });
         }
+        relate(&mut disks.list);
         usage::complete(root, &nodes, &mut disks.list)?;
         disks.nodes = nodes;
         Ok(disks)
+    }
+
+    /// Disks as if the running system had them.
+    #[cfg(test)]
+    pub fn as_if_running(list: Vec<Disk>) -> Disks {
+        Disks { list, from: From::RunningSystem, ..Disks::default() }
     }
 
     /// The same disks read anew: what stood on them was gathered before a run.
@@ -222,7 +230,7 @@ impl Disk {
 }
 
 impl Part {
-    fn at(path: &str, number: Option<u32>, place: (u64, u64), usage: Usage) -> Part {
+    pub(crate) fn at(path: &str, number: Option<u32>, place: (u64, u64), usage: Usage) -> Part {
         let (offset, size) = place;
         Part {
             number,
@@ -257,6 +265,13 @@ impl Part {
             _ => self.path.clone(),
         }
     }
+}
+
+/// Tells devices of a group that another of them describes.
+fn relate(disks: &mut [Disk]) {
+    let parts = disks.iter_mut().flat_map(|disk| &mut disk.parts);
+    let mut found: Vec<&mut Found> = parts.flat_map(|part| &mut part.found).collect();
+    disks::relate(&mut found);
 }
 
 fn read_node(node: &Node, mut usage: Usage) -> Part {

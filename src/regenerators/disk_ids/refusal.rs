@@ -222,3 +222,6 @@ fn array(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, S
     let start = std::iter::once(Active::Array { device: first, members: members.clone() }).chain(group).collect();
     Ok(Via::Stopped { stop, start })
 }
+
+#[cfg(test)]
+mod tests;
