@@ -287,3 +287,43 @@ fn ntfs() {
         least: 50,
     });
 }
+
+#[test]
+fn luks() {
+    // Any file that is there will do for a key.
+    const KEY: [&str; 4] = ["--key-file", "/bin/true", "--keyfile-size", "32"];
+    walk(&Walk {
+        format: Format::Luks,
+        mkfs: "cryptsetup",
+        always: &[
+            "luksFormat",
+            "-q",
+            "--pbkdf-force-iterations",
+            "1000",
+            "--pbkdf",
+            "pbkdf2",
+            KEY[0],
+            KEY[1],
+            KEY[2],
+            KEY[3],
+        ],
+        options: &[
+            &["--type", "luks1"],
+            &["--type", "luks2"],
+            &["--hash", "sha512"],
+            &["--cipher", "aes-cbc-essiv:sha256"],
+            &["--cipher", "serpent-xts-plain64"],
+            &["--key-size", "256"],
+            &["--sector-size", "4096"],
+            &["--align-payload", "8192"],
+            &["--luks2-metadata-size", "64k"],
+            &["--luks2-keyslots-size", "4m"],
+            &["--label", "golden"],
+        ],
+        lists: &[],
+        mebibytes: 24,
+        judges: &[&["cryptsetup", "open", "--test-passphrase", "--disable-locks", KEY[0], KEY[1], KEY[2], KEY[3]]],
+        refused: NEVER,
+        least: 30,
+    });
+}
