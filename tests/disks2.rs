@@ -7,6 +7,8 @@ mod bcache;
 mod btrfs;
 #[path = "disks2/f2fs.rs"]
 mod f2fs;
+#[path = "disks2/features.rs"]
+mod features;
 #[path = "disks2/foreign.rs"]
 mod foreign;
 #[path = "disks2/luks.rs"]

@@ -9,6 +9,8 @@ use reseal::disks::{Blocks, Patch, Trouble};
 
 use crate::rig::{self, Image, output};
 
+#[path = "lvm/features.rs"]
+mod features;
 #[path = "lvm/groups.rs"]
 mod groups;
 
