@@ -4,6 +4,8 @@
 //! Written by lib/format_text/export.c of LVM2, one thing a line; everything but the ids and the sequence number is kept
 //! byte for byte. Logical volumes name each other by name, so their ids stand nowhere else.
 
+use std::collections::BTreeSet;
+
 use super::Ids;
 use super::dashed;
 use crate::disks::Trouble;
@@ -24,12 +26,15 @@ impl Metadata {
         let text = String::from_utf8(text.to_vec()).map_err(|_| super::damaged("its metadata is not text"))?;
         let mut metadata =
             Metadata { text, group: String::new(), group_id: String::new(), logical_volumes: Vec::new() };
-        let mut physical = Vec::new();
+        let (mut physical, mut groups) = (Vec::new(), 0);
         let mut refusal = None;
         let text = metadata.text.clone();
         let end = walk(&text, |path, key, value| {
             match (path, key) {
-                ([group], "id") => (metadata.group, metadata.group_id) = (group.to_string(), unquoted(value).into()),
+                ([group], "id") => {
+                    groups += 1;
+                    (metadata.group, metadata.group_id) = (group.to_string(), unquoted(value).into());
+                }
                 ([_, "physical_volumes", _], "id") => physical.push(unquoted(value).to_owned()),
                 ([_, "logical_volumes", name], "id") => {
                     metadata.logical_volumes.push((name.to_string(), unquoted(value).into()));
@@ -43,7 +48,9 @@ impl Metadata {
             }
             None
         });
-        if end.is_none() || metadata.group.is_empty() || !physical.iter().any(|id| id == physical_volume) {
+        let names: BTreeSet<&String> = metadata.logical_volumes.iter().map(|(name, _)| name).collect();
+        let unique = groups == 1 && names.len() == metadata.logical_volumes.len();
+        if end.is_none() || !unique || metadata.group.is_empty() || !physical.iter().any(|id| id == physical_volume) {
             return Err(super::damaged("its metadata does not describe it"));
         }
         if physical.len() > 1 {
@@ -106,4 +113,21 @@ fn walk(text: &str, mut visit: impl FnMut(&[&str], &str, &str) -> Option<String>
 
 fn unquoted(value: &str) -> &str {
     value.trim_matches('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "g {\nid = \"G\"\nseqno = 1\nphysical_volumes {\npv0 {\nid = \"P\"\n}\n}\n\
+                        logical_volumes {\na {\nid = \"A\"\n}\nb {\nid = \"B\"\n}\n}\n}\n";
+
+    #[test]
+    fn what_has_a_name_twice_is_not_a_group() {
+        assert!(Metadata::parse(TEXT.as_bytes(), "P").is_ok());
+        let other = TEXT.replace("g {", "h {");
+        for twice in [TEXT.replace("b {", "a {"), TEXT.replace("seqno", "id"), format!("{TEXT}{other}")] {
+            assert!(matches!(Metadata::parse(twice.as_bytes(), "P"), Err(Trouble::Damaged(_))), "{twice}");
+        }
+    }
 }
