@@ -96,11 +96,9 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), serial: u32) -> Result<Patch, Troub
     let (new_main, new_backup) = (main.renamed(serial), backup.renamed(serial));
     let explained = match (main.is_valid(), backup.is_valid()) {
         (true, true) => true,
-        // Cut within the first batch: each of the two sectors is the old or the new one.
-        (true, false) => {
-            [main.serial(), serial].contains(&backup.serial())
-                && [main.stored(), new_backup.stored()].contains(&backup.stored())
-        }
+        // Cut within the first batch: one of the two sectors is new. The other may be of a third number, where this change
+        // began with a backup region that another one, cut in its turn, had renewed.
+        (true, false) => backup.serial() == serial || backup.stored() == new_backup.stored(),
         // Cut within the second one: one of the two sectors is new, and nothing says what the other was.
         (false, true) => backup.serial() == serial && (main.serial() == serial || main.stored() == new_main.stored()),
         (false, false) => false,

@@ -133,6 +133,10 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), disk: Uuid, new: &BTreeMap<u32, Uui
     let final_backup = backup.turned(disk, &target, backup.entries());
     let renew_home = changed(place(HOME), home, &target, *unit);
     let renew_away = changed(place(backup.entries()), away, &target, *unit);
+    // A cut among several writes would leave GUIDs in the backup that nothing accounts for.
+    if renew_away.len() > 1 && tables.has_third(&target) {
+        return Err(damaged_backup("its GUIDs are of another change that was cut"));
+    }
     let mut patch = Patch::default();
     if tables.turned_away() {
         patch.then(renew_home);
@@ -298,11 +302,19 @@ impl Tables {
         Ok(())
     }
 
+    /// Is a GUID of the backup neither that of the primary nor the one in `target`, and the primary's not that one either?
+    fn has_third(&self, target: &[u8]) -> bool {
+        let size = self.primary.entry_size() as usize;
+        let mut entries = self.away.chunks(size).zip(self.live().chunks(size).zip(target.chunks(size)));
+        entries.any(|(copy, (live, new))| copy != live && copy != new && live != new)
+    }
+
     /// Refuses two tables that differ in more than the GUIDs that are to be renewed; before these are known, in more
     /// than GUIDs.
     ///
     /// Entries that no checksum vouches for are taken for what a cut left only where every GUID is the old or the new
-    /// one. Nobody reads them, but anything else there means that somebody wrote who is not known here.
+    /// one, or the primary has the new one already: then this change may have begun with a third in the backup. Nobody
+    /// reads them, but anything else there means that somebody wrote who is not known here.
     fn agree(&self, new: Option<&BTreeMap<u32, Uuid>>) -> Result<(), Trouble> {
         let live = self.live();
         let (other, vouched) =
@@ -314,8 +326,8 @@ impl Tables {
             }
             let mut same = copy.to_vec();
             put(&mut same, 16, &bytes::<16>(entry, 16));
-            let guid = Uuid::from_bytes_le(bytes(copy, 16));
-            let known = new.is_none_or(|new| new.get(&number).is_some_and(|new| vouched || *new == guid));
+            let guids = [copy, entry].map(|entry| Uuid::from_bytes_le(bytes(entry, 16)));
+            let known = new.is_none_or(|new| new.get(&number).is_some_and(|new| vouched || guids.contains(new)));
             if same != entry || !known || number > self.primary.count() {
                 return Err(damaged_backup(&format!("its entry {number} is not that of the primary")));
             }

@@ -232,6 +232,10 @@ impl Member {
             self.offset.checked_add_signed(i64::from(sectors) * 512)
         };
         let offset = offset.ok_or_else(|| damaged("its bitmap is not on the device"))?;
+        // In the superblock it would be under that one's checksum.
+        if offset < self.offset.saturating_add(LENGTH as u64) && offset.saturating_add(SECTOR as u64) > self.offset {
+            return Err(damaged("its bitmap is in its superblock"));
+        }
         let sector = read(blocks, offset, SECTOR)?;
         if !sector.starts_with(BITMAP_MAGIC) || !BITMAP_VERSIONS.contains(&le32(&sector, 4)) {
             return Err(damaged("its bitmap has no magic, or a version that is not known here"));

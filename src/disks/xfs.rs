@@ -230,7 +230,9 @@ impl Superblock {
         let mask = 1_u64.checked_shl(shift).filter(|reach| (group..=1 << 32).contains(reach)).ok_or_else(bad)? - 1;
         let (ag, first) = (number >> shift, number & mask);
         let length = u64::from(be32(&self.sector, 96));
-        let inside = ag < self.ag_count().into() && first + length <= group;
+        // Superblock, AGF, AGI and AGFL have the first four sectors of a group (`XFS_SB_DADDR` to `XFS_AGFL_DADDR`).
+        let behind = first * self.block_size() >= 4 * self.sector_size();
+        let inside = ag < self.ag_count().into() && behind && first + length <= group;
         let bytes = length * self.block_size();
         if !inside || bytes == 0 || bytes > LOG_BYTES_MAX {
             return Err(bad());

@@ -74,6 +74,18 @@ fn one_region_is_valid_after_every_cut() {
 }
 
 #[test]
+fn another_machine_goes_on_from_a_change_that_was_cut() {
+    if !rig::have("exfat again", &TOOLS) {
+        return;
+    }
+    let image = make(8, &[]);
+    let first = plan(&image[..], 0x01d0_0002).unwrap();
+    let cut = rig::patched(&image, &Patch { batches: first.batches[..1].to_vec() });
+    let whole = rig::cuts("exfat, then another number", &cut, renew, |_, now| assert!(valid(now, 0) || valid(now, 12)));
+    assert!(whole == rig::patched(&image, &renew(&image).unwrap()));
+}
+
+#[test]
 fn what_is_not_sound_is_left_alone() {
     if !rig::have("exfat bad", &TOOLS) {
         return;

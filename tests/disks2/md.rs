@@ -213,6 +213,18 @@ fn what_is_not_plain_is_left_alone() {
         reshaped.put(at, &sb);
         refused(&[&reshaped, b], "reshaped");
         assert!(probe(&reshaped).unwrap().unwrap().refusal.unwrap().contains("reshaped"));
+        if version == "1.2" {
+            // A bitmap in the last sector of the superblock, under its checksum.
+            let inside = a.copy("inside");
+            inside.put(at + 7 * 512, &inside.get(at + 4096, 512));
+            let mut sb = inside.get(at, 4096);
+            set(&mut sb, 96, &7_u32.to_le_bytes());
+            set(&mut sb, 216, &[0; 4]);
+            let sum = self::sum(&sb[..516]);
+            set(&mut sb, 216, &sum.to_le_bytes());
+            inside.put(at, &sb);
+            assert!(matches!(probe(&inside), Err(Trouble::Damaged(why)) if why.contains("bitmap")));
+        }
     }
     assert!(probe(&Image::new(directory.path(), "empty", 1 << 20)).unwrap().is_none());
 }

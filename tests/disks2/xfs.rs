@@ -237,6 +237,10 @@ fn what_is_not_plain_is_left_alone() {
     rig::spoil(&v4, &[(0, 512), (SIZE / 4, 512)], false, SIZE, |blocks| plan(blocks, new));
     let head = plan(&image, new).unwrap().batches[0][0].offset;
     rig::spoil(&v4, &[(head, 1024)], false, SIZE, |blocks| plan(blocks, new));
+    // A log over the headers of the second group.
+    let shift = v4.get(124, 1)[0];
+    (0..4).for_each(|group| v4.put(group * SIZE / 4 + 48, &(1_u64 << shift).to_be_bytes()));
+    assert!(matches!(plan(&v4, new), Err(Trouble::Damaged(why)) if why.contains("its log is not inside")));
     assert!(probe(&Image::new(directory.path(), "empty", 4096)).unwrap().is_none());
     assert_eq!(plan(&image, probe(&image).unwrap().unwrap().ids[0].value.parse().unwrap()).unwrap(), Patch::default());
 }
