@@ -77,14 +77,14 @@ impl Label {
         let id = sector.get(header..header + 32).map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
         let size = le64(&sector, header + 32);
         let fits = listed.iter().all(|(start, length)| start.checked_add(*length).is_some_and(|end| end <= device));
-        if id.len() != 32 || size > device || !fits {
+        let extents = extents.iter().map(|(start, _)| *start).min().unwrap_or(0);
+        if id.len() != 32 || size > device || !fits || extents > device {
             return Err(damaged("its label has no id, or it is longer than its device"));
         }
         // struct pv_header_extension: version, flags since version 2, then the list of boot loader areas.
         let version = le32(&sector, at);
         let loader = version > 0 && le64(&sector, at.saturating_add(8)) != 0;
         let used = (version > 1).then(|| le32(&sector, at.saturating_add(4)) & USED != 0);
-        let extents = extents.first().map_or(0, |(start, _)| *start);
         Ok(Label { offset: number * SECTOR as u64, sector, header, areas, id, size, extents, listed, loader, used })
     }
 
@@ -106,5 +106,30 @@ impl Label {
         let sum = crc(sector.get(20..).unwrap_or_default());
         put(&mut sector, 16, &sum.to_le_bytes());
         write(self.offset, &self.sector, sector)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_begin_on_the_device_and_the_first_is_the_lowest() {
+        let label = |extents: &[u64]| {
+            let mut sector = vec![0; SECTOR];
+            put(&mut sector, 0, MAGIC);
+            put(&mut sector, 8, &1_u64.to_le_bytes());
+            put(&mut sector, 20, &32_u32.to_le_bytes());
+            put(&mut sector, 32, &[b'x'; 32]);
+            for (number, start) in extents.iter().enumerate() {
+                put(&mut sector, 72 + 16 * number, &start.to_le_bytes());
+            }
+            let sum = crc(&sector[20..]);
+            put(&mut sector, 16, &sum.to_le_bytes());
+            Label::of(1 << 20, 1, sector)
+        };
+        assert_eq!(label(&[65536, 4096]).map(|label| label.extents).ok(), Some(4096));
+        // What would be taken for free space would end beyond the device.
+        assert!(matches!(label(&[1 << 40]), Err(Trouble::Damaged(_))));
     }
 }

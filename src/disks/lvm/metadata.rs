@@ -4,6 +4,8 @@
 //! Written by lib/format_text/export.c of LVM2, one thing a line; everything but the ids and the sequence number is kept
 //! byte for byte. Logical volumes name each other by name, so their ids stand nowhere else.
 
+use std::collections::BTreeSet;
+
 use std::collections::BTreeMap;
 
 use super::dashed;
@@ -44,11 +46,14 @@ impl Metadata {
             physical_volumes: Vec::new(),
             logical_volumes: Vec::new(),
         };
-        let mut refusal = None;
+        let (mut refusal, mut groups) = (None, 0);
         let end = walk(&text, |path, key, value| {
             let number = || value.parse::<u64>().unwrap_or(0);
             match (path, key) {
-                ([group], "id") => (metadata.group, metadata.group_id) = (group.to_string(), unquoted(value).into()),
+                ([group], "id") => {
+                    groups += 1;
+                    (metadata.group, metadata.group_id) = (group.to_string(), unquoted(value).into());
+                }
                 ([_], "extent_size") => metadata.extent = number(),
                 ([_, "physical_volumes", section], _) => {
                     let one = match metadata.physical_volumes.last_mut() {
@@ -82,7 +87,10 @@ impl Metadata {
             None
         });
         let listed = metadata.physical_volumes.iter().any(|one| one.seat.id == physical_volume);
-        if end.is_none() || metadata.group.is_empty() || !listed {
+        // Two of one name would get one id.
+        let names: BTreeSet<&String> = metadata.logical_volumes.iter().map(|(name, _)| name).collect();
+        let unique = groups == 1 && names.len() == metadata.logical_volumes.len();
+        if end.is_none() || metadata.group.is_empty() || !listed || !unique {
             return Err(super::damaged("its metadata does not describe it"));
         }
         metadata.text = text;
@@ -161,4 +169,21 @@ fn walk(text: &str, mut visit: impl FnMut(&[&str], &str, &str) -> Option<String>
 
 fn unquoted(value: &str) -> &str {
     value.trim_matches('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "g {\nid = \"G\"\nseqno = 1\nphysical_volumes {\npv0 {\nid = \"P\"\n}\n}\n\
+                        logical_volumes {\na {\nid = \"A\"\n}\nb {\nid = \"B\"\n}\n}\n}\n";
+
+    #[test]
+    fn what_has_a_name_twice_is_not_a_group() {
+        assert!(Metadata::parse(TEXT.as_bytes(), "P").is_ok());
+        let other = TEXT.replace("g {", "h {");
+        for twice in [TEXT.replace("b {", "a {"), TEXT.replace("seqno", "id"), format!("{TEXT}{other}")] {
+            assert!(matches!(Metadata::parse(twice.as_bytes(), "P"), Err(Trouble::Damaged(_))), "{twice}");
+        }
+    }
 }
