@@ -32,6 +32,11 @@ the network and the journal's flush to disk. It never fails a boot: a regenerato
 and the others go on. A policy that cannot be read means built-in defaults for machine-id, SSH host keys and seeds, and \
 nothing else.
 
+Before that, and before anything but the root file system is mounted, `reseal-early.service` runs `reseal apply --stage \
+early`, which gives what is on the guest's disks new ids; `reseal-early-volumes.service` does the same for what is inside \
+the volumes of crypttab(5). A device that is named in fstab(5) and does not come within `run.device-wait` seconds is told as \
+pending.
+
 Keys are made only when the kernel's random pool is ready. At boot reseal waits for it for at most 60 seconds, then \
 leaves the keys to `reseal-keys.service`, which comes before sshd.
 

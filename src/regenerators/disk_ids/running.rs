@@ -55,29 +55,36 @@ pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
 
 /// Are there volumes that the boot opens later, and may what mounts what is inside wait until it was looked at?
 fn volumes_wait(draft: &mut Draft<'_>, fstab: &[Entry]) -> Result<bool> {
-    let is_open = |name: &str| {
-        draft.guest.disks.parts().any(|(_, part)| part.usage.name.as_ref() == Some(&format!("/dev/mapper/{name}")))
-    };
-    let later = |volume: &Volume| {
-        let left = ["noauto", "_netdev", "swap", "tmp", "plain"]
-            .iter()
-            .any(|option| volume.options.iter().any(|o| o == option));
-        !left && !is_open(&volume.name)
-    };
     let text = draft.text("etc/crypttab")?.unwrap_or_default();
-    let volumes: Vec<Volume> = fstab::volumes(&text).into_iter().filter(later).collect();
-    let below =
-        |key: &String| fstab.iter().any(|entry| entry.target != "/" && key.starts_with(&format!("{}/", entry.target)));
-    for volume in &volumes {
-        if volume.key.as_ref().is_some_and(below) {
-            // The volume waits for a mount, which would wait for the volume.
-            let message =
-                format!("what is inside keeps its ids: the key of {} is on a file system of its own", volume.name);
-            draft.finding(Severity::Warning, "/etc/crypttab", message);
-            return Ok(false);
-        }
+    let open: Vec<String> = draft.guest.disks.parts().filter_map(|(_, part)| part.usage.name.clone()).collect();
+    let is_open = |volume: &Volume| open.contains(&format!("/dev/mapper/{}", volume.name));
+    let volumes: Vec<Volume> =
+        fstab::volumes(&text).into_iter().filter(|volume| is_opened_at_boot(volume) && !is_open(volume)).collect();
+    if let Some(volume) = volumes.iter().find(|volume| waits_for_a_mount(volume, fstab)) {
+        // The volume waits for a mount, which would wait for the volume.
+        let name = &volume.name;
+        let message =
+            format!("what is inside of volumes keeps its ids: a file of {name} is on a file system of its own");
+        draft.finding(Severity::Warning, "/etc/crypttab", message);
+        return Ok(false);
     }
     Ok(!volumes.is_empty())
+}
+
+/// Does the boot open it, and is there anything in it that has an id?
+fn is_opened_at_boot(volume: &Volume) -> bool {
+    let left = ["noauto", "_netdev", "swap", "tmp", "plain"];
+    !volume.options.iter().any(|option| left.contains(&option.as_str()))
+}
+
+/// Is its key, its header or itself a file that is mounted first?
+fn waits_for_a_mount(volume: &Volume, fstab: &[Entry]) -> bool {
+    let header = volume.options.iter().find_map(|option| option.strip_prefix("header="));
+    let itself = if let Source::Other(path) = &volume.source { Some(path.as_str()) } else { None };
+    let files = [volume.key.as_deref(), header, itself].into_iter().flatten();
+    files
+        .into_iter()
+        .any(|file| fstab.iter().any(|entry| entry.target != "/" && file.starts_with(&format!("{}/", entry.target))))
 }
 
 /// The unit of a line that names a new id and is started at boot, systemd-fstab-generator(8). The boot's own job for it
@@ -139,6 +146,19 @@ mod tests {
                     UUID=b-1 /auto xfs x-systemd.automount\nUUID=b-1 /no xfs noauto\nUUID=other /x xfs defaults\n";
         let units: Vec<String> = fstab::entries(text).iter().filter_map(|entry| unit(entry, &new)).collect();
         assert_eq!(units, ["srv-a\\x2db.mount", "dev-disk-by\\x2dpartuuid-c\\x2d2.swap"]);
+    }
+
+    #[test]
+    fn a_volume_that_waits_for_a_mount_holds_no_mount_up() {
+        let fstab = fstab::entries("UUID=a / ext4 defaults\nUUID=b /keys ext4 defaults\n");
+        let waits = |line: &str| fstab::volumes(line).iter().any(|volume| waits_for_a_mount(volume, &fstab));
+        assert!(
+            waits("x UUID=c /keys/x luks") && waits("x UUID=c none luks,header=/keys/h") && waits("x /keys/img none")
+        );
+        assert!(!waits("x UUID=c /etc/keys/x luks") && !waits("x UUID=c none luks"));
+        let opened = |line: &str| fstab::volumes(line).iter().any(is_opened_at_boot);
+        assert!(opened("x UUID=c none luks,discard") && !opened("x UUID=c none luks,noauto"));
+        assert!(!opened("x /dev/vdb /dev/urandom swap"));
     }
 
     #[test]
