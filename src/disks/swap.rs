@@ -19,6 +19,10 @@ const PAGES: [u64; 5] = [4096, 8192, 16384, 32768, 65536];
 const IMAGES: [&[u8]; 5] =
     [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001", b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"];
 
+/// The variant of swap space that holds the memory of a hibernated machine: it knows what is on all of its disks, and
+/// writes that when it wakes up.
+pub const HIBERNATED: &str = "hibernated";
+
 /// Swap space as read.
 struct Swap {
     page: u64,
@@ -37,7 +41,11 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
         Err(Trouble::Refused(why)) => Some(why),
         Err(trouble) => return Err(trouble),
     };
-    let variant = if swap.signature == *b"SWAP-SPACE" { "0" } else { "1" };
+    let variant = match &swap.signature {
+        b"SWAP-SPACE" => "0",
+        b"SWAPSPACE2" => "1",
+        _ => HIBERNATED,
+    };
     let id = Id { name: "uuid".into(), value: Uuid::from_bytes(bytes(&swap.sector, UUID)).to_string() };
     Ok(Some(Found {
         label: text(&bytes::<16>(&swap.sector, 28)),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why ids are left as they are, and how they are set where they are not.
 
-use crate::disks::{Format, Id};
+use crate::disks::swap::HIBERNATED;
+use crate::disks::{Format, Found, Id};
 use crate::formats::fstab::{self, Source};
 use crate::guest::disks::Part;
 use crate::plan::draft::Draft;
@@ -93,6 +94,14 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
         return Err("a LUKS volume of this guest is opened by a TPM, whose measurements of the boot may not fit \
                     afterwards; the setting `tpm = \"renew\"` goes ahead"
             .into());
+    }
+    let hibernated = |found: &Found| found.format == Format::Swap && found.variant == HIBERNATED;
+    if let Some((_, part)) = draft.guest.disks.parts().find(|(_, part)| part.found.iter().any(hibernated)) {
+        return Err(format!(
+            "{} holds the memory of a hibernated machine, which knows what is on its disks: boot and shut it down once, \
+             or `mkswap`",
+            part.place()
+        ));
     }
     if let Some(other) = twin(draft, unit) {
         return Err(format!("{other} has the same, so that one of the two is a copy, and which cannot be told"));

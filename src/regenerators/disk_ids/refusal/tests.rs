@@ -93,6 +93,9 @@ fn what_must_not_change_is_refused_with_its_reason() {
         &[],
         "it is dirty",
     );
+    let asleep = with(uuid(Format::Swap, OTHER), |found| found.variant = HIBERNATED.into());
+    let asleep = vec![disk("/dev/vdb", vec![(ext(), usage())]), disk("/dev/vdc", vec![(asleep, usage())])];
+    refused(Format::Ext, asleep, &[], "/dev/vdc holds the memory of a hibernated machine");
     let twins = vec![disk("/dev/vdb", vec![(ext(), usage())]), disk("/dev/vdc", vec![(ext(), usage())])];
     refused(Format::Ext, twins, &[], "/dev/vdc has the same");
     let group = Some(Group { key: "pair".into(), members: 2 });
