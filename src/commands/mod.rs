@@ -108,7 +108,7 @@ impl std::ops::Deref for Opened {
 fn open(options: &Options) -> Result<Opened> {
     let scratch = match (&options.root, &options.image[..]) {
         (None, [_, ..]) => {
-            let scratch = Scratch::new("image")?;
+            let scratch = Scratch::in_memory("image")?;
             std::fs::create_dir(scratch.0.join("etc"))?;
             Some(scratch)
         }
