@@ -162,7 +162,11 @@ impl Catalogue {
         }
     }
 
-    fn add(&mut self, name: &str, text: &str) -> Result<()> {
+    /// Adds the entries of one file, `name` in messages.
+    ///
+    /// # Errors
+    /// With file and line, when it is not TOML, not of this form, or names a path that is not absolute.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<()> {
         let entries: Entries = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;

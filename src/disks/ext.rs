@@ -11,6 +11,8 @@
 //! with the UUID, or with a seed in the superblock once `metadata_csum_seed` is on; that seed is made from the UUID
 //! that the primary had, so old and new superblocks agree on every checksum there is.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::sector::{byte, bytes, changed, le16, le32, le64, put, read_within, text};
@@ -312,7 +314,9 @@ fn backup_places(primary: &Super) -> Result<Vec<(u64, u64)>, Trouble> {
     const MOST: usize = 1 << 16;
     let groups = (primary.blocks() - primary.first_block()).div_ceil(primary.group_blocks());
     let chosen: Vec<u64> = if primary.compat(compat::SPARSE_SUPER2) {
-        [0x24c, 0x250].map(|at| le32(&primary.0, at).into()).into_iter().filter(|group| *group != 0).collect()
+        // Both may name one group; it is written once.
+        let named: BTreeSet<u64> = [0x24c, 0x250].map(|at| le32(&primary.0, at).into()).into();
+        named.into_iter().filter(|group| *group != 0).collect()
     } else if primary.ro_compat(ro_compat::SPARSE_SUPER) {
         let powers = |base: u64| std::iter::successors(Some(base), move |power| power.checked_mul(base));
         let powers = [3, 5, 7].into_iter().flat_map(|base| powers(base).take_while(|group| *group < groups));

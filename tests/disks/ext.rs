@@ -297,6 +297,14 @@ fn what_is_not_sound_is_left_alone() {
         assert!(patch.batches.iter().flatten().all(|write| write.offset != place as u64));
     }
 
+    // Two backups in the same group are one.
+    let (_dir, path) =
+        make(&["-t", "ext4", "-b", "1024", "-g", "2048", "-O", "sparse_super2,^resize_inode,^metadata_csum"]);
+    let mut image = fs::read(&path).unwrap();
+    assert_eq!(renew(&image).unwrap().batches[0].len(), 2);
+    image.copy_within(1024 + 0x24c..1024 + 0x250, 1024 + 0x250);
+    assert_eq!(renew(&image).unwrap().batches[0].len(), 1);
+
     // Without checksums nothing vouches for a field, so the numbers themselves must not lead anywhere.
     let (_dir, path) = make(&["-t", "ext2", "-b", "1024", "-g", "2048"]);
     let image = fs::read(&path).unwrap();

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Seeds of the text targets: the files as distributions ship them, and reseal's own.
+
+use std::fs;
+use std::process::Command;
+
+use reseal::keys;
+use reseal::plan::key::{KeySpec, PgpAlgorithm, SshAlgorithm};
+use reseal::policy::{Policy, RUN_EXAMPLE};
+use reseal::regenerators::PIPELINE;
+
+use crate::text::NEXT;
+
+fn seed(parts: &[&str]) -> Vec<u8> {
+    parts.join(&NEXT.to_string()).into_bytes()
+}
+
+/// For the pure formats.
+pub fn text() -> Vec<Vec<u8>> {
+    const UUID: [&str; 2] = ["0aaa1111-2222-4333-8444-555555555555", "0bbb1111-2222-4333-8444-555555555555"];
+    let fstab = format!(
+        "# /etc/fstab\nUUID={0} / ext4 errors=remount-ro 0 1\nPARTUUID=\"{0}\" /boot\tvfat\n\
+         /dev/disk/by-uuid/{0} none swap sw 0 0\nlabel {0}-01\nRESUME=UUID={0}\n",
+        UUID[0]
+    );
+    [
+        ["tags", &fstab, UUID[0], UUID[1]],
+        ["hosts", "127.0.0.1\tlocalhost\n127.0.1.1\ttmpl.example.com tmpl # tmpl\n::1 ip6\n10.0.0.9 tmpl2 x-tmpl\n", "tmpl", "web"],
+        ["keys", "# a = b\nmydestination = $myhostname,\n\ttmpl,\n  localhost\nrelay = tmpl\nlinux root=tmpl quiet\n", "tmpl", "web"],
+        ["words", "tmpl tmpl2 my-tmpl tmpl.lan (tmpl),tmpl id-abc-1 0abc", "tmpl", "web"],
+        ["assignments", "# HOSTNAME=no\nNETWORKING=yes\r\nHOSTNAME=\"tmpl\"\r\nexport X = a\nY='b c'\n", "HOSTNAME", "web"],
+        ["template", "web-{mac:6}.{hostname}-{random}.{serial}{uuid:8}{machine-id:4}", "", ""],
+        ["template", "/etc/reseal/x", "", ""],
+        ["passwd", "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000::/home/ann:/bin/sh\nssh_keys:x:998:\n", "ssh_keys", ""],
+        ["sshd", "Include /etc/ssh/sshd_config.d/*.conf \"b c\"\nHostKey=/k\\ y # the key\n\"HostKey\" '/k'\nMatch User git\n  Include x\n  HostKey /no\nMatch all\nHostKeyAgent SSH_AUTH_SOCK\nHostCertificate /c\n", "", ""],
+    ]
+    .iter()
+    .map(|parts| seed(parts))
+    .collect()
+}
+
+/// For policy, catalogue and record.
+pub fn policy() -> Vec<Vec<u8>> {
+    let examples: Vec<&str> = std::iter::once(RUN_EXAMPLE).chain(PIPELINE.iter().map(|entry| entry.example)).collect();
+    let mut all: Vec<_> = examples.iter().map(|example| seed(&["policy", example, example])).collect();
+    all.push(seed(&["policy", &examples.concat(), &Policy::shipped()]));
+    all.push(seed(&["policy", "[hostname]\nname = \"web-{mac:6}\"\n", "[run]\nskip = [\"residue\"]\n"]));
+    let whole = [
+        include_str!("../../../../src/catalogue/residue.toml"),
+        include_str!("../../../../src/catalogue/references.toml"),
+    ];
+    for text in whole {
+        all.push(seed(&["catalogue", text]));
+        all.extend(text.split("\n\n").filter(|entry| entry.contains("[[")).map(|entry| seed(&["catalogue", entry])));
+    }
+    all.push(seed(&["record", RECORD]));
+    all
+}
+
+/// A stamp with one of each: renewal, finding, step.
+const RECORD: &str = r#"{"version": 1, "reseal": "0.1.0", "form": "reset", "run": "5a", "fingerprint": {"uuid": "1"},
+"boot": null, "seed": null, "renewals": [], "findings": [], "steps": []}"#;
+
+/// For the key readers: what reseal makes, and what ssh-keygen(1) does beside that.
+pub fn keys() -> Vec<Vec<u8>> {
+    let host = |algorithm| KeySpec::SshHost { algorithm, comment: "root@clone".into() };
+    let pgp = |armored| KeySpec::OpenPgp { algorithm: PgpAlgorithm::Cv25519, user_id: "clone".into(), armored };
+    let specs = [
+        host(SshAlgorithm::Ed25519),
+        host(SshAlgorithm::EcdsaP256),
+        host(SshAlgorithm::Rsa2048),
+        pgp(true),
+        pgp(false),
+    ];
+    let made = specs.iter().filter_map(|spec| keys::make(spec).ok());
+    let mut all: Vec<Vec<u8>> = made.flat_map(|key| [key.private.to_vec(), key.companion.content]).collect();
+    let directory = tempfile::tempdir().unwrap();
+    for (number, options) in
+        ["-t ed25519 -N secret", "-t rsa -m PEM -N ''", "-t ecdsa -b 521 -m PKCS8 -N ''", "-t rsa -b 2048 -N ''"]
+            .iter()
+            .enumerate()
+    {
+        let path = directory.path().join(number.to_string());
+        let script = format!(
+            "ssh-keygen -q {options} -C host -f {0} && ssh-keygen -q -h -s {0} -P secret -I id -n host -V +1d {0}.pub",
+            path.display()
+        );
+        let _ = Command::new("/bin/sh").args(["-c", &script]).output();
+        let files = ["", ".pub", "-cert.pub"].map(|suffix| format!("{}{suffix}", path.display()));
+        all.extend(files.iter().filter_map(|file| fs::read(file).ok()));
+    }
+    all
+}
