@@ -5,6 +5,8 @@
 mod bcache;
 #[path = "disks2/btrfs.rs"]
 mod btrfs;
+#[path = "disks2/external.rs"]
+mod external;
 #[path = "disks2/f2fs.rs"]
 mod f2fs;
 #[path = "disks2/features.rs"]

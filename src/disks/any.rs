@@ -152,6 +152,14 @@ pub fn plan_all<B: Blocks + ?Sized>(all: &[&B], format: Format, ids: &[Vec<Id>])
             md::plan_all(all, shared("uuid")?, &members)
         }
         Format::Lvm => lvm::plan_all(all, &lvm_ids(ids).ok_or_else(bad)?),
+        // The one write that sets the UUID can switch the checksum seed on, so that no checksum has to be made anew.
+        Format::Ext if all.len() == 2 => {
+            // The journal's own stays, so there is one new id.
+            let [id] = &ids.concat()[..] else { return Err(bad()) };
+            let uuid = Uuid::parse_str(&id.value).map_err(|_| bad())?;
+            let [first, second] = all else { return Err(bad()) };
+            Ok(ext::plan_both([*first, *second], uuid, ext::Seed::MayEnable)?.into())
+        }
         _ => match (all, ids) {
             ([blocks], [ids]) => Ok(vec![plan_one(*blocks, format, ids)?]),
             _ => Err(Trouble::Refused(format!("{} has one device", format.name()))),
@@ -170,7 +178,6 @@ fn plan_one(blocks: &(impl Blocks + ?Sized), format: Format, ids: &[Id]) -> Resu
     let number = |text: &str| u64::from_str_radix(&text.replace('-', ""), 16).map_err(|_| bad());
     let short = |text: &str| u32::try_from(number(text)?).map_err(|_| bad());
     match format {
-        // The one write that sets the UUID can switch the checksum seed on, so that no checksum has to be made anew.
         Format::Ext => ext::plan(blocks, uuid(only()?)?, ext::Seed::MayEnable),
         Format::Xfs => xfs::plan(blocks, uuid(only()?)?),
         Format::Swap => swap::plan(blocks, uuid(only()?)?),

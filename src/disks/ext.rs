@@ -11,12 +11,19 @@
 //! with the UUID, or with a seed in the superblock once `metadata_csum_seed` is on; that seed is made from the UUID
 //! that the primary had, so old and new superblocks agree on every checksum there is.
 
+mod check;
+mod external;
+mod features;
+
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::sector::{byte, bytes, changed, le16, le32, le64, put, read_within, text};
-use super::{Blocks, Format, Found, Id, Patch, Trouble, crc};
+use super::sector::{byte, bytes, changed, le16, le32, put, read_within, text};
+use super::{Blocks, Format, Found, Group, Id, Patch, Trouble, crc};
+use check::check;
+use external::Journal;
+use features::{compat, incompat, ro_compat};
 
 /// The superblock's place and length in bytes.
 const AT: u64 = 1024;
@@ -27,43 +34,6 @@ const UUID: usize = 0x68;
 const INCOMPAT: usize = 0x60;
 const SEED: usize = 0x270;
 const CHECKSUM: usize = 0x3fc;
-
-/// `s_state`: unmounted cleanly; errors found.
-const VALID: u16 = 1;
-const ERRORS: u16 = 2;
-
-mod compat {
-    pub const JOURNAL: u32 = 0x4;
-    pub const SPARSE_SUPER2: u32 = 0x200;
-    pub const STABLE_INODES: u32 = 0x800;
-}
-
-mod incompat {
-    pub const RECOVER: u32 = 0x4;
-    pub const JOURNAL_DEV: u32 = 0x8;
-    pub const MMP: u32 = 0x100;
-    pub const EA_INODE: u32 = 0x400;
-    pub const CSUM_SEED: u32 = 0x2000;
-    pub const IS_64BIT: u32 = 0x80;
-    /// filetype, recover, journal_dev, meta_bg, extent, 64bit, mmp, flex_bg, ea_inode, metadata_csum_seed, large_dir,
-    /// inline_data, encrypt, casefold. What is missing was never in Linux (compression) or is Lustre's (dirdata).
-    pub const KNOWN: u32 = 0x3e7de;
-    /// What ext2 and ext3 may have: filetype, recover, meta_bg.
-    pub const OLD: u32 = 0x16;
-}
-
-mod ro_compat {
-    pub const SPARSE_SUPER: u32 = 0x1;
-    pub const GDT_CSUM: u32 = 0x10;
-    pub const BIGALLOC: u32 = 0x200;
-    pub const METADATA_CSUM: u32 = 0x400;
-    pub const ORPHANS: u32 = 0x10000;
-    /// sparse_super, large_file, btree_dir, huge_file, uninit_bg, dir_nlink, extra_isize, quota, bigalloc,
-    /// metadata_csum, read-only, project, verity, orphan_present.
-    pub const KNOWN: u32 = 0x1b77f;
-    /// What ext2 and ext3 may have: sparse_super, large_file, btree_dir.
-    pub const OLD: u32 = 0x7;
-}
 
 /// May `metadata_csum_seed` be switched on, where the UUID could not be changed in one write without it?
 ///
@@ -103,6 +73,11 @@ impl Super {
     }
     fn uuid(&self) -> Uuid {
         Uuid::from_bytes(bytes(&self.0, UUID))
+    }
+    /// The UUID of the device that its journal is on, if that is another.
+    fn external_journal(&self) -> Option<Uuid> {
+        let uuid = Uuid::from_bytes(bytes(&self.0, 0xd0));
+        (self.compat(compat::JOURNAL) && !uuid.is_nil()).then_some(uuid)
     }
     fn block_size(&self) -> u64 {
         1024 << le32(&self.0, 0x18).min(6)
@@ -154,21 +129,27 @@ impl Super {
     }
 }
 
-/// What ext2, ext3, ext4 or external journal stands on this device.
+/// What ext2, ext3, ext4 or external journal stands on this device. A journal's own UUID stays, and is the key of the
+/// group of both.
 ///
 /// # Errors
 /// When the device cannot be read, or its superblock is not sound.
 pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> {
     let Some(primary) = primary(blocks)? else { return Ok(None) };
-    let refusal = match check(blocks, &primary) {
+    let is_journal = primary.incompat(incompat::JOURNAL_DEV);
+    let changeable = if is_journal { Journal::of(blocks, &primary).map(|_| ()) } else { check(blocks, &primary) };
+    let refusal = match changeable {
         Ok(()) => None,
         Err(Trouble::Refused(why)) => Some(why),
         Err(trouble) => return Err(trouble),
     };
-    let id = Id { name: "uuid".into(), value: primary.uuid().to_string() };
+    let name = if is_journal { "journal-uuid" } else { "uuid" };
+    let id = Id { name: name.into(), value: primary.uuid().to_string() };
+    let journal = if is_journal { Some(primary.uuid()) } else { primary.external_journal() };
     Ok(Some(Found {
         label: text(&bytes::<16>(&primary.0, 0x78)),
         refusal,
+        group: journal.map(|uuid| Group { key: uuid.to_string(), members: 2 }),
         ..Found::of(Format::Ext, primary.variant(), vec![id])
     }))
 }
@@ -183,8 +164,56 @@ pub fn probe(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Found>, Trouble> 
 /// write would not do: `uninit_bg` without `metadata_csum`, an external journal, `stable_inodes`, or a checksum seed
 /// that is needed and `seed` forbids.
 pub fn plan(blocks: &(impl Blocks + ?Sized), uuid: Uuid, seed: Seed) -> Result<Patch, Trouble> {
-    let primary = primary(blocks)?.ok_or_else(|| Trouble::Damaged("there is no ext superblock".into()))?;
-    check(blocks, &primary)?;
+    let primary = primary(blocks)?.ok_or_else(nothing)?;
+    if primary.incompat(incompat::JOURNAL_DEV) || primary.external_journal().is_some() {
+        return Err(Trouble::Refused(
+            "the filesystem and its journal are on two devices, and the journal names the filesystem by its UUID: both \
+             are needed"
+                .into(),
+        ));
+    }
+    planned(blocks, &primary, uuid, seed)
+}
+
+/// The writes that give a filesystem and its external journal, in either order, the UUID `uuid`: the filesystem's own, and
+/// the journal's list of who uses it. The journal's UUID stays.
+///
+/// A cut between the two leaves a journal that names a UUID which nobody has: the kernel mounts the filesystem all the
+/// same, and e2fsck(8) finds nothing wrong. Planned again, and carried out, the two agree.
+///
+/// # Errors
+/// As [`plan`]; also for a journal that is not empty, or of several filesystems, and when the two do not belong together.
+pub fn plan_both(all: [&(impl Blocks + ?Sized); 2], uuid: Uuid, seed: Seed) -> Result<[Patch; 2], Trouble> {
+    let [first, second] = all;
+    let primaries = [primary(first)?.ok_or_else(nothing)?, primary(second)?.ok_or_else(nothing)?];
+    let [is_first, is_second] = primaries.each_ref().map(|primary| primary.incompat(incompat::JOURNAL_DEV));
+    let [one, two] = &primaries;
+    let (files, of_files, log, of_log) = match (is_first, is_second) {
+        (false, true) => (first, one, second, two),
+        (true, false) => (second, two, first, one),
+        _ => return Err(Trouble::Refused("these are not a filesystem and its journal".into())),
+    };
+    let journal = Journal::of(log, of_log)?;
+    // Once the filesystem has its new UUID, only the journal still knows the old one.
+    let is_its = of_files.uuid() == uuid || [of_files.uuid(), uuid].contains(&journal.user());
+    if of_files.external_journal() != Some(of_log.uuid()) || !is_its {
+        return Err(Trouble::Refused("this journal is another filesystem's".into()));
+    }
+    let patches = [planned(files, of_files, uuid, seed)?, journal.renamed(uuid)?];
+    Ok(if is_first {
+        let [files, log] = patches;
+        [log, files]
+    } else {
+        patches
+    })
+}
+
+fn nothing() -> Trouble {
+    Trouble::Damaged("there is no ext superblock".into())
+}
+
+fn planned(blocks: &(impl Blocks + ?Sized), primary: &Super, uuid: Uuid, seed: Seed) -> Result<Patch, Trouble> {
+    check(blocks, primary)?;
     if uuid.is_nil() {
         return Err(Trouble::Refused("a nil UUID is none".into()));
     }
@@ -200,10 +229,10 @@ pub fn plan(blocks: &(impl Blocks + ?Sized), uuid: Uuid, seed: Seed) -> Result<P
     let wanted = (seeded || needs_seed).then(|| primary.seed());
 
     let mut backups = Vec::new();
-    for (group, offset) in backup_places(&primary)? {
+    for (group, offset) in backup_places(primary)? {
         let Some(sector) = read_within(blocks, offset, LENGTH)? else { continue };
         let Some(backup) = Super::sound(sector) else { continue };
-        if belongs(&backup, &primary, group) {
+        if belongs(&backup, primary, group) {
             let wanted = wanted.filter(|_| backup.has_csum());
             backups.extend(changed(offset, &backup.0, &backup.renamed(uuid, wanted), LENGTH));
         }
@@ -225,87 +254,6 @@ fn primary(blocks: &(impl Blocks + ?Sized)) -> Result<Option<Super>, Trouble> {
         return Ok(None);
     }
     Super::sound(sector).map(Some).ok_or_else(|| damaged("its checksum is wrong"))
-}
-
-/// Refuses what is damaged, in use, or not to be changed by one write of the superblock.
-fn check(blocks: &(impl Blocks + ?Sized), primary: &Super) -> Result<(), Trouble> {
-    let refused = |why: &str| Err(Trouble::Refused(why.to_owned()));
-    if le32(&primary.0, 0x4c) != 1 {
-        return refused("it is of the first revision, without a UUID, or of one that is not known here");
-    }
-    if le32(&primary.0, INCOMPAT) & !incompat::KNOWN != 0 || le32(&primary.0, 0x64) & !ro_compat::KNOWN != 0 {
-        return refused("it has features that are not known here");
-    }
-    if primary.incompat(incompat::JOURNAL_DEV) {
-        return refused(
-            "it is the external journal of another filesystem, which names it by this UUID: both change together by \
-             `tune2fs -U` on that filesystem",
-        );
-    }
-    geometry(blocks, primary)?;
-    if primary.compat(compat::JOURNAL) && (le32(&primary.0, 0xe0) == 0 || bytes::<16>(&primary.0, 0xd0) != [0; 16]) {
-        return refused("its journal is on another device, which names it by its UUID: `tune2fs -U` changes both");
-    }
-    if primary.compat(compat::STABLE_INODES) {
-        return refused("stable_inodes is on: its encrypted files could not be read under another UUID");
-    }
-    let state = le16(&primary.0, 0x3a);
-    if state & ERRORS != 0 {
-        return refused("errors were found in it: `e2fsck -f` first");
-    }
-    if state & VALID == 0 || primary.incompat(incompat::RECOVER) || primary.ro_compat(ro_compat::ORPHANS) {
-        return refused("it is mounted, or was not unmounted cleanly: mount and unmount it, or `e2fsck -p`, first");
-    }
-    if primary.incompat(incompat::MMP) && !multi_mount_clean(blocks, primary)? {
-        return refused("its multi-mount protection says that it is in use, maybe by another machine");
-    }
-    if primary.has_csum() {
-        return Ok(());
-    }
-    if primary.ro_compat(ro_compat::GDT_CSUM) {
-        return refused(
-            "the checksums of its group descriptors begin with the UUID (uninit_bg), so every one of them would \
-             change with it, and a cut in between is no filesystem: `tune2fs -U` with it unmounted, or \
-             `tune2fs -O metadata_csum` and then this",
-        );
-    }
-    if primary.incompat(incompat::EA_INODE | incompat::CSUM_SEED) {
-        return refused("it has ea_inode or metadata_csum_seed without metadata_csum: `tune2fs -U` with it unmounted");
-    }
-    Ok(())
-}
-
-/// Sizes that can be, and that fit the device.
-fn geometry(blocks: &(impl Blocks + ?Sized), primary: &Super) -> Result<(), Trouble> {
-    let log = le32(&primary.0, 0x18);
-    let bits = 8 * primary.block_size();
-    let bigalloc = primary.ro_compat(ro_compat::BIGALLOC);
-    let cluster = le32(&primary.0, 0x1c).saturating_sub(log);
-    let most = if bigalloc && cluster < 16 { bits << cluster } else { bits };
-    let first = u64::from(log == 0 && !bigalloc);
-    // The bounds are those of `ext4_block_group_meta_init` and `ext4_geometry_check`, the lower one that of mke2fs(8).
-    if log > 6 || !(256..=most).contains(&primary.group_blocks()) || primary.first_block() != first {
-        return Err(damaged("its block size and groups cannot be"));
-    }
-    let size = primary.blocks().checked_mul(primary.block_size());
-    if primary.blocks() <= first || size.is_none_or(|size| size > blocks.size()) {
-        return Err(damaged("it is larger than the device"));
-    }
-    Ok(())
-}
-
-/// Has the last user of a filesystem with multi-mount protection left it cleanly?
-fn multi_mount_clean(blocks: &(impl Blocks + ?Sized), primary: &Super) -> Result<bool, Trouble> {
-    // struct mmp_struct: s_mmp_magic, then s_mmp_seq, EXT4_MMP_SEQ_CLEAN when nobody has it.
-    const MMP_MAGIC: u32 = 0x004d_4d50;
-    const CLEAN: u32 = 0xff4d_4d50;
-    let offset = le64(&primary.0, 0x168).checked_mul(primary.block_size());
-    let block = match offset {
-        Some(offset) => read_within(blocks, offset, 512)?,
-        None => None,
-    };
-    let block = block.ok_or_else(|| damaged("its multi-mount block is beyond the end"))?;
-    Ok(le32(&block, 0) == MMP_MAGIC && le32(&block, 4) == CLEAN)
 }
 
 /// Group and byte offset of every backup superblock, as `ext2fs_bg_has_super` has it.

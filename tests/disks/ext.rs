@@ -267,12 +267,16 @@ fn what_is_in_use_or_dirty_or_shared_is_refused() {
     rig::told("mke2fs", ["-q", "-F", "-O", "journal_dev", "-b", "4096", journal.to_str().unwrap()]);
     let journal = fs::read(&journal).unwrap();
     assert_eq!(probe(&journal[..]).unwrap().unwrap().variant, "jbd");
-    refused(&journal, "tune2fs -U");
+    refused(&journal, "two devices");
+    assert!(probe(&journal[..]).unwrap().unwrap().refusal.unwrap().contains("no filesystem's"));
     // What a filesystem with an external journal says: no inode of its own, another's UUID.
     fs::write(&path, &image).unwrap();
     rig::told("debugfs", ["-w", "-R", "set_super_value journal_inum 0", text]);
     rig::told("debugfs", ["-w", "-R", &format!("set_super_value journal_uuid {NEW}"), text]);
-    refused(&fs::read(&path).unwrap(), "tune2fs -U");
+    refused(&fs::read(&path).unwrap(), "two devices");
+    assert_eq!(probe(&fs::read(&path).unwrap()[..]).unwrap().unwrap().group.unwrap().key, NEW.to_string());
+    rig::told("debugfs", ["-w", "-R", "set_super_value journal_uuid clear", text]);
+    refused(&fs::read(&path).unwrap(), "no device");
     assert!(matches!(plan(&image[..], Uuid::nil(), Seed::MayEnable), Err(Trouble::Refused(_))));
 }
 

@@ -145,7 +145,10 @@ fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, 
     if let Some(usage) = usages().find(|usage| usage.mounted) {
         let at = usage.mount_points.first().cloned().unwrap_or_default();
         return match unit.format {
-            Format::Ext => Ok(Via::Kernel { mounted: at }),
+            // One whose journal is on another device is named there by its UUID, which the kernel does not change.
+            Format::Ext if unit.members.iter().all(|member| member.found.group.is_none()) => {
+                Ok(Via::Kernel { mounted: at })
+            }
             _ => Err(format!("it is mounted at {at}; a first boot changes them before that")),
         };
     }
