@@ -105,7 +105,7 @@ impl Sparse {
         let length = write.after.len();
         assert_eq!(write.before.len(), length, "{write:?}: before and after are not of one length");
         assert!(
-            length > 0 && length % SECTOR == 0 && write.offset % SECTOR as u64 == 0,
+            length > 0 && length.is_multiple_of(SECTOR) && write.offset.is_multiple_of(SECTOR as u64),
             "{write:?}: not whole sectors"
         );
         let end = write.offset.checked_add(length as u64);
