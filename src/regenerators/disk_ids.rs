@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::Regenerator;
 use crate::disks::Format;
 use crate::disks::foreign::Foreign;
+use crate::guest::disks::Part;
 use crate::plan::draft::{Draft, Purpose};
-use crate::plan::{Kind, Renewal, Severity};
+use crate::plan::{Kind, Renewal, Severity, Via};
 use pick::Pick;
 use refusal::Outlook;
 use unit::{Unit, kind};
@@ -85,12 +86,12 @@ keep = []
         if let Some(why) = draft.guest.disks.unseen.clone() {
             draft.finding(Severity::Note, "disks", format!("their ids are left as they are: {why}"));
         }
-        let unreadable = |part: &crate::guest::disks::Part| Some((part.place(), part.usage.unreadable.clone()?));
+        let unreadable = |part: &Part| Some((part.place(), part.usage.unreadable.clone()?));
         let parts: Vec<_> = draft.guest.disks.parts().filter_map(|(_, part)| unreadable(part)).collect();
         for (place, why) in parts {
             draft.finding(Severity::Warning, &place, format!("what is on it is not known: {why}"));
         }
-        let foreign = |part: &crate::guest::disks::Part| Some((part.place(), part.foreign.clone()?));
+        let foreign = |part: &Part| Some((part.place(), part.foreign.clone()?));
         let parts: Vec<_> = draft.guest.disks.parts().filter_map(|(_, part)| foreign(part)).collect();
         for (place, Foreign { name, remedy, .. }) in parts {
             draft.finding(Severity::Warning, &place, format!("the ids of the {name} are left as they are: {remedy}"));
@@ -230,7 +231,7 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     let after = unit.after(draft, &keep);
     let is_new = unit.members.iter().zip(&after).all(|(member, after)| unit.before(member) == *after);
     let way = refusal::way(draft, outlook, unit, tpm).and_then(|via| match via {
-        crate::plan::Via::Kernel { .. } => Ok((via, !is_new)),
+        Via::Kernel { .. } => Ok((via, !is_new)),
         via => match unit.trial(&after) {
             Ok(patches) => Ok((via, patches.iter().any(|patch| !patch.is_empty()))),
             Err(error) => Err(format!("{error:#}")),
@@ -239,7 +240,7 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     let (via, changes) = match way {
         Ok(way) => way,
         // An earlier stage of this run has set them, and now it is in use.
-        Err(_) if is_new => (crate::plan::Via::Sectors, false),
+        Err(_) if is_new => (Via::Sectors, false),
         Err(why) => {
             let message = format!("the ids of the {} are left as they are: {why}", unit.variant());
             draft.finding(Severity::Warning, &place, message);
