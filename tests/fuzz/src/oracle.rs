@@ -108,7 +108,11 @@ fn carried_out(device: &Sparse, patch: &Patch) -> Sparse {
 pub fn plan(device: &impl Blocks, format: Format, ids: &[Id]) -> Result<Patch, Trouble> {
     let uuid = || ids.iter().find(|id| id.name == "uuid").and_then(|id| id.value.parse().ok());
     match format {
-        Format::Md => disks::md::plan_all(&[device], uuid().expect("a UUID"), &[]).map(|mut all| all.remove(0)),
+        Format::Md => {
+            let members = ids.iter().filter(|id| id.name == "uuid-sub").map(|id| id.value.parse().expect("a UUID"));
+            let members: Vec<_> = members.collect();
+            disks::md::plan_all(&[device], uuid().expect("a UUID"), &members).map(|mut all| all.remove(0))
+        }
         _ => disks::plan(device, format, ids),
     }
 }

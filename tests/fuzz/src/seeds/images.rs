@@ -39,6 +39,7 @@ pub fn commands(format: Format) -> Vec<String> {
         Format::Ntfs => {
             each("16M", "mkntfs -q -F -Q -L label", &["", "-c 512", "-c 65536", "-s 4096", "-s 1024 -c 2048", "-C"])
         }
+        Format::Bcache => each("16M", "make-bcache", &["-B", "-C", "-B --writeback", "-C -b 1M -w 4k"]),
         Format::F2fs => each("64M", "mkfs.f2fs -q -f -l label", &F2FS),
         Format::Luks => each(
             "24M",
