@@ -13,7 +13,7 @@ const UNITS: &[&str] =
     &["reseal.service", "reseal-keys.service", "reseal-early.service", "reseal-early-volumes.service"];
 
 /// Of 100, as `systemd-analyze security --threshold` counts; the tool itself calls less than 50 "OK".
-const EXPOSURE: &str = "43";
+const EXPOSURE: &str = "45";
 
 /// Everything below these directories but the books that the package tools keep.
 fn files(guest: &Guest) -> BTreeMap<String, String> {

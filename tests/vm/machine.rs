@@ -17,7 +17,7 @@ use crate::image::mounted;
 use crate::template::take_kernel;
 
 /// A boot takes 40 to 60 s; nothing that is still at it after this long will ever end.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(450);
 
 /// With any value, everything about a machine is kept, and where it is kept is printed.
 const KEEP: &str = "RESEAL_VM_KEEP";

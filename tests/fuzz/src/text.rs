@@ -3,10 +3,12 @@
 
 use reseal::catalogue::Catalogue;
 use reseal::formats::absolute_path::AbsolutePath;
-use reseal::formats::device_tags::{self, Tag};
+use reseal::formats::device_tags::{self, Rules};
+use reseal::formats::known_ids::KnownIds;
 use reseal::formats::name_template::NameTemplate;
-use reseal::formats::{assignments, hosts, keys as key_lines, passwd, sshd_config, words};
+use reseal::formats::{assignments, fstab, grub, hosts, keys as key_lines, passwd, sshd_config, words};
 use reseal::keys::{pgp, ssh};
+use reseal::plan::Kind;
 use reseal::policy::Policy;
 use reseal::stamp::Record;
 
@@ -22,9 +24,18 @@ pub fn text(input: &[u8]) {
     let [which, text, old, new] = [(); 4].map(|()| parts.next().unwrap_or_default());
     match which {
         "tags" => {
-            for tag in [Tag::Uuid, Tag::PartUuid] {
-                assert!(device_tags::replace(text, tag, old, old).eq_ignore_ascii_case(text));
-                replaced(text, &device_tags::replace(text, tag, old, new), old, new);
+            fstab::entries(text);
+            fstab::volumes(text);
+            for kind in Kind::ON_DISKS {
+                assert!(KnownIds::new([(kind, old, old)]).replace(text, |_| true).eq_ignore_ascii_case(text));
+                for meant in [device_tags::is_meant, grub::is_meant] {
+                    let rules = |fields| Rules { fields, named: &[] };
+                    let ids = KnownIds::new([(kind, old, new)]);
+                    let after = ids.replace(text, |quote| meant(quote, rules(&[])));
+                    if !old.contains('\n') && !new.contains('\n') {
+                        assert_eq!(text.matches('\n').count(), after.matches('\n').count());
+                    }
+                }
             }
         }
         "hosts" => {
