@@ -298,3 +298,37 @@ fn a_volume_group_of_one_disk_gets_ids_of_its_own() {
     assert_ne!(new.trim(), old);
     assert!(fs::read_to_string(devices).unwrap().contains(&new.trim().replace('-', "")));
 }
+
+#[test]
+fn devices_of_one_file_system_in_one_image_change_together() {
+    let test = "devices_of_one_file_system_in_one_image_change_together";
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk.raw");
+    fs::File::create(&image).unwrap().set_len(300 << 20).unwrap();
+    let path = image.to_str().unwrap();
+    if tool(test, "sgdisk", &["-n", "1:2M:+128M", "-n", "2:140M:+128M", path]).is_none() {
+        return;
+    }
+    let halves = ["one", "two"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+    for half in &halves {
+        fs::File::create(half).unwrap().set_len(128 << 20).unwrap();
+    }
+    if tool(test, "mkfs.btrfs", &["-q", "-d", "raid1", "-m", "raid1", &halves[0], &halves[1]]).is_none() {
+        return;
+    }
+    for (half, offset) in halves.iter().zip([2, 140]) {
+        copy_at(&fs::read(half).unwrap(), &image, offset << 20);
+    }
+    let old = blkid(test, Path::new(&halves[0]), "UUID").unwrap();
+    let done = json(&reseal(&["apply", "--image", path, "--only", "fs-uuids", "--format", "json"]));
+    let bytes = fs::read(&image).unwrap();
+    let new: Vec<String> = halves
+        .iter()
+        .zip([2_usize, 140])
+        .map(|(half, offset)| {
+            fs::write(half, &bytes[offset << 20..][..128 << 20]).unwrap();
+            blkid(test, Path::new(half), "UUID").unwrap()
+        })
+        .collect();
+    assert!(new[0] == new[1] && new[0] != old, "{old} {new:?} {}", done["findings"]);
+}

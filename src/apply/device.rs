@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Ids on devices and images: planned again from what stands there, written batch by batch, read back.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -111,20 +112,25 @@ fn patches(format: Format, places: &[Place]) -> Result<Vec<Patch>> {
 fn write(guest: &Guest, format: Format, places: &[Place], exclusive: OFlag) -> Result<()> {
     let patches = patches(format, places)?;
     journal::keep_sectors(guest, &sectors(places, &patches))?;
-    let mut files = Vec::new();
+    // An image may hold several of them, and is opened once.
+    let mut files: BTreeMap<&str, Flock<File>> = BTreeMap::new();
     for place in places {
+        if files.contains_key(place.device.as_str()) {
+            continue;
+        }
         // A block device that is mounted or part of a mapping cannot be opened exclusively, open(2).
         let flags = OFlag::O_RDWR | exclusive | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let open = nix::fcntl::open(Path::new(&place.device), flags, Mode::empty());
         let file = File::from(open.with_context(|| format!("opening {} for writing", place.device))?);
         // udev and losetup respect this lock, systemd's "Locking Block Device Access".
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
-        files.push(lock.with_context(|| format!("locking {}", place.device))?);
+        files.insert(&place.device, lock.with_context(|| format!("locking {}", place.device))?);
     }
     // What makes the new ids valid stands in a patch's last batch: all that leads up to it is written everywhere first.
     let most = patches.iter().map(|patch| patch.batches.len()).max().unwrap_or(0);
     for turn in (0..most).rev() {
-        for ((place, patch), file) in places.iter().zip(&patches).zip(&files) {
+        for (place, patch) in places.iter().zip(&patches) {
+            let Some(file) = files.get(place.device.as_str()) else { bail!("{} is not open", place.device) };
             let batch = patch.batches.len().checked_sub(turn + 1).map(|number| &patch.batches[number]);
             for one in batch.into_iter().flatten() {
                 write_one(file, place, one).with_context(|| format!("writing {}", place.device))?;
