@@ -120,8 +120,11 @@ pub fn mounted<T>(disk: &Path, change: impl FnOnce(&Path) -> T) -> T {
     let point = tempfile::Builder::new().prefix("vm-mount-").tempdir_in(workplace()).expect("making a directory");
     run(Command::new("mount").args(["-o", &format!("loop,offset={ROOT_OFFSET}")]).arg(disk).arg(point.path()));
     let mount = Mount(point);
-    nix::mount::mount(Some("proc"), &mount.0.path().join("proc"), Some("proc"), MsFlags::empty(), None::<&str>)
-        .expect("mounting /proc");
+    let proc = mount.0.path().join("proc");
+    // A file system that nothing was unpacked into yet has no place for it.
+    if proc.is_dir() {
+        nix::mount::mount(Some("proc"), &proc, Some("proc"), MsFlags::empty(), None::<&str>).expect("mounting /proc");
+    }
     change(mount.0.path())
 }
 
