@@ -201,6 +201,15 @@ impl Memory {
             past.sealed = purpose == Purpose::Reset;
             past.foreign.extend(sealed.renewals.iter().cloned());
         }
+        // The stamp of the machine that this one was copied from says which addresses its devices had.
+        if let (Some(stamp), Some(Likeness::Other)) = (&self.stamp, self.stamped_on) {
+            past.foreign.extend(stamp.fingerprint.macs.iter().map(|mac| Renewal {
+                kind: Kind::MacAddress,
+                subject: "-".to_owned(),
+                old: Some(mac.clone()),
+                new: None,
+            }));
+        }
         let form = if purpose == Purpose::Seal { Form::Seal } else { Form::Reset };
         let stamp = self
             .stamp

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use nix::unistd::{gethostname, sethostname};
 
+use super::links;
 use super::tools;
 use super::writer::Writer;
 use crate::guest::Guest;
@@ -22,7 +23,9 @@ pub fn is_done(change: &Live, guest: &Guest) -> Result<bool> {
         // Nothing tells which id PID 1 holds, and having it read the file once more does no harm.
         Live::MachineId { .. } => false,
         Live::DeviceNames { rules } => guest.root.read(RULES)?.is_some_and(|now| now == rules.as_bytes()),
-        Live::Units { .. } => false,
+        Live::Units { .. } | Live::LinkSetup { .. } => false,
+        // A link that has another name by now was set up anew.
+        Live::LinkAddress { link, after, .. } => links::address(&guest.root, link)?.is_none_or(|now| now == *after),
     })
 }
 
@@ -42,6 +45,8 @@ pub fn carry_out(change: &Live, guest: &Guest) -> Result<()> {
             Writer::new(&guest.root).put(RULES, rules.as_bytes(), Meta { mode: 0o644, ..owner })?;
             tools::run("udevadm", &["control", "--reload"])
         }
+        Live::LinkAddress { link, before, after } => links::set_address(&guest.root, link, before, after),
+        Live::LinkSetup { links } => links::set_up(links, SETTLE),
         Live::Units { start } => {
             // PID 1 learns the new names from udev, which works through what the changes on the disks set off.
             tools::run("udevadm", &["settle", SETTLE])?;

@@ -6,6 +6,7 @@ mod device;
 mod entropy;
 mod journal;
 mod kernel;
+mod links;
 mod live;
 mod preflight;
 mod step;

@@ -8,11 +8,13 @@ use super::{Exit, is_human, open_with_disks, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::Guest;
 use crate::guest::disks::Disk;
+use crate::guest::links::{Configurator, Link};
 use crate::guest::machine::Machine;
 use crate::keys::ssh;
-use crate::plan::draft::{Past, Purpose};
+use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Finding, Kind, derive::Seed, show};
 use crate::policy::Policy;
+use crate::regenerators::network::Survey;
 use crate::regenerators::{self, OnError};
 use crate::root::trim;
 use crate::stamp::Record;
@@ -34,8 +36,26 @@ struct Inventory<'a> {
     version: u32,
     machine: &'a Machine,
     disks: &'a [Disk],
+    links: Vec<LinkFacts>,
     identities: Vec<Identity>,
     findings: Vec<Finding>,
+}
+
+/// A link, and what configures it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct LinkFacts {
+    #[serde(flatten)]
+    link: Link,
+    in_charge: Vec<Configurator>,
+}
+
+/// The guest's links. A file that is not understood is a finding of the regenerator that reads it.
+fn links(guest: &Guest) -> Result<Vec<LinkFacts>> {
+    let draft = Draft::new(guest, Purpose::Reset, Past::none(Seed::random(b"")?));
+    let survey = Survey::of(&draft).unwrap_or_default();
+    let facts = |link: &Link| LinkFacts { in_charge: survey.in_charge(link), link: link.clone() };
+    Ok(guest.links.list.iter().map(facts).collect())
 }
 
 /// Every identity of a guest: what a reset without any past would renew, by its old value.
@@ -55,11 +75,20 @@ pub fn run(options: &Options) -> Result<Exit> {
     let guest = open_with_disks(options)?;
     let (identities, findings) = identities(&guest)?;
     if !is_human(options) {
-        print_json(&Inventory { version: 1, machine: &guest.machine, disks: &guest.disks.list, identities, findings })?;
+        let links = links(&guest)?;
+        let (machine, disks) = (&guest.machine, &guest.disks.list[..]);
+        print_json(&Inventory { version: 1, machine, disks, links, identities, findings })?;
         return Ok(Exit::Done);
     }
     let mut text = format!("{}\n", guest.machine.describe());
     text.push_str(&machine(&guest.machine)?);
+    for LinkFacts { link, in_charge } in links(&guest)? {
+        let names: Vec<String> = in_charge.iter().map(Configurator::to_string).collect();
+        let by =
+            if names.is_empty() { "not configured".to_owned() } else { format!("configured by {}", names.join(", ")) };
+        let mac = link.mac.or(link.permanent_mac).map_or_else(|| "no address".to_owned(), |mac| mac.to_string());
+        text.push_str(&format!("  link {}: {mac}, {by}\n", show::printable(&link.subject())));
+    }
     text.push('\n');
     let rows: Vec<[String; 3]> = identities
         .iter()

@@ -11,6 +11,7 @@ pub mod hosts;
 pub mod keys;
 pub mod known_ids;
 pub mod name_template;
+pub mod network;
 pub mod passwd;
 pub mod sshd_config;
 pub mod unit_name;

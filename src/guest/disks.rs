@@ -19,7 +19,7 @@ use crate::disks::{self, Blocks as _, Format, Found};
 use crate::formats::fstab::{self, Source};
 use crate::plan::Renewal;
 use crate::root::Root;
-pub use sysfs::Node;
+pub use sysfs::{Node, nodes};
 pub use usage::{Usage, partition_id};
 
 /// The guest's disks.

@@ -2,6 +2,7 @@
 //! The guest: its file tree, and the facts about it that are gathered once.
 
 pub mod disks;
+pub mod links;
 pub mod machine;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use anyhow::Result;
 use crate::plan::Stage;
 use crate::root::{Root, trim};
 use disks::Disks;
+use links::Links;
 use machine::{Machine, Place};
 
 /// The system being reset.
@@ -23,6 +25,8 @@ pub struct Guest {
     pub machine: Machine,
     /// Its disks, where they were looked at.
     pub disks: Disks,
+    /// Its network links, where they were looked at.
+    pub links: Links,
     /// Is it the system that this program runs on?
     pub running: bool,
     /// Is systemd its PID 1? sd_booted(3) looks at the same directory.
@@ -41,7 +45,9 @@ impl Guest {
         let running = root.is_running_system();
         let machine = if running { Machine::of_running_system() } else { Machine::offline() };
         let systemd = running && root.stat("run/systemd/system").is_ok_and(|found| found.is_some());
-        Ok(Guest { root, machine, disks: Disks::default(), running, systemd, stage: None })
+        // A container's links are its own, though they are no hardware.
+        let links = if running { Links::of_running_system(&root).unwrap_or_default() } else { Links::default() };
+        Ok(Guest { root, machine, disks: Disks::default(), links, running, systemd, stage: None })
     }
 
     /// The same guest with its disks read anew: what stood on them was gathered before a run.
@@ -51,7 +57,8 @@ impl Guest {
     pub fn again(&self) -> Result<Guest> {
         let root = Root::open(self.root.path())?;
         let disks = self.disks.again(&root)?;
-        Ok(Guest { root, machine: self.machine.clone(), disks, ..*self })
+        let links = if self.running { Links::of_running_system(&root)? } else { self.links.clone() };
+        Ok(Guest { root, machine: self.machine.clone(), disks, links, ..*self })
     }
 
     /// Looks at the disks of the running system; those that a container sees are its host's.

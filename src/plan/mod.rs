@@ -28,6 +28,10 @@ pub enum Kind {
     MachineId,
     /// The static host name, hostname(5).
     Hostname,
+    /// The hardware address of a network link.
+    MacAddress,
+    /// An address of IPv4 or IPv6.
+    IpAddress,
     /// A host key of sshd(8); its value is the SHA-256 fingerprint.
     SshHostKey,
     /// An OpenPGP certificate with a secret key; its value is the fingerprint.
@@ -262,6 +266,10 @@ pub enum Live {
     DeviceNames { rules: String },
     /// Units that PID 1 made from files that have changed: all are read anew, these started.
     Units { start: Vec<String> },
+    /// The address of a network link that is down.
+    LinkAddress { link: String, before: String, after: String },
+    /// Names and addresses that udev gave these links by files that have changed: it goes over them once more.
+    LinkSetup { links: Vec<String> },
 }
 
 impl Live {

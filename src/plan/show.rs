@@ -85,6 +85,10 @@ pub fn title(change: &Change) -> String {
             "keep the old names of devices alive for the rest of this boot".into()
         }
         Change::Live(Live::Units { start }) if start.is_empty() => "have PID 1 read its units anew".into(),
+        Change::Live(Live::LinkAddress { link, before, after }) => {
+            format!("give the link {} the address {after} in place of {}", printable(link), printable(before))
+        }
+        Change::Live(Live::LinkSetup { links }) => format!("have udev set {} up anew", printable(&links.join(", "))),
         Change::Live(Live::Units { start }) => {
             format!("have PID 1 read its units anew, and start {}", printable(&start.join(", ")))
         }

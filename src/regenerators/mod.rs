@@ -5,7 +5,9 @@ mod boot_entries;
 mod credential_secret;
 mod disk_ids;
 mod hostname;
+mod mac_address;
 mod machine_id;
+pub mod network;
 mod pgp_keys;
 mod references;
 mod residue;
@@ -82,6 +84,7 @@ impl Entry {
 pub const PIPELINE: &[Entry] = &[
     Entry::of::<machine_id::MachineId>(),
     Entry::of::<hostname::Hostname>(),
+    Entry::of::<mac_address::MacAddress>(),
     Entry::of::<credential_secret::CredentialSecret>(),
     Entry::of::<ssh_host_keys::SshHostKeys>(),
     Entry::of::<pgp_keys::PgpKeys>(),
@@ -96,9 +99,10 @@ pub const PIPELINE: &[Entry] = &[
 ];
 
 /// The regenerators that need a guest's files.
-pub const OF_FILES: [&str; 7] = [
+pub const OF_FILES: [&str; 8] = [
     machine_id::MachineId::ID,
     hostname::Hostname::ID,
+    mac_address::MacAddress::ID,
     credential_secret::CredentialSecret::ID,
     ssh_host_keys::SshHostKeys::ID,
     pgp_keys::PgpKeys::ID,

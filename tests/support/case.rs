@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A case: one text file with a policy, the guest's files before, the plan, and its files after.
 //!
-//! Sections start with `== name ==`: `purpose` (`seal`, or missing), `machine` (JSON facts, or missing), `policy`,
+//! Sections start with `== name ==`: `purpose` (`seal`, or missing), `machine` and `links` (JSON facts, or missing), `policy`,
 //! `decided` (`KIND SUBJECT OLD NEW` a line: what an earlier stage of the run decided), `before`, `plan`, `after`. In
 //! `before` and `after` an entry starts with `-- file PATH MODE`, `-- link PATH -> TARGET`, `-- dir PATH` or `-- fifo PATH`; `-- key PATH ALGORITHM MODE` makes a real SSH key and its public half,
 //! `-- pgp PATH` an OpenPGP key, `-- huge PATH` a sparse file of 1 GiB.
@@ -11,6 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use reseal::guest::Guest;
+use reseal::guest::links::Links;
 use reseal::guest::machine::Machine;
 use reseal::keys;
 use reseal::plan::Renewal;
@@ -47,7 +48,7 @@ impl Case {
             }
         }
         for (section, _) in &sections {
-            let known = ["about", "purpose", "machine", "policy", "decided", "before", "plan", "after"];
+            let known = ["about", "purpose", "machine", "links", "policy", "decided", "before", "plan", "after"];
             assert!(known.contains(&section.as_str()), "{}: unknown section {section}", path.display());
         }
         Case { name: path.file_stem().unwrap().to_string_lossy().into_owned(), path, sections }
@@ -123,7 +124,11 @@ impl Case {
             "" => Machine::offline(),
             facts => serde_json::from_str(facts).unwrap(),
         };
-        Guest { machine, ..Guest::open(root).unwrap() }
+        let links = match self.section("links").trim() {
+            "" => Links::default(),
+            facts => Links::known(serde_json::from_str(facts).unwrap()),
+        };
+        Guest { machine, links, ..Guest::open(root).unwrap() }
     }
 
     /// What a run takes over, with the one seed of all cases where nothing gives another.

@@ -68,6 +68,11 @@ impl Draft<'_> {
         self.past.decided.iter().filter(move |past| past.kind == kind)
     }
 
+    /// What this plan has decided so far about all identities of a kind.
+    pub fn decided_now(&self, kind: Kind) -> impl Iterator<Item = &Renewal> {
+        self.renewals.iter().filter(move |now| now.kind == kind)
+    }
+
     /// Takes over what an earlier stage of this run decided about identities of these kinds and no regenerator of this
     /// plan did: a disk that has its new id is not looked at again, and its quotes still have to follow.
     pub fn carry_over(&mut self, kinds: &[Kind]) {

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+use super::*;
+
+/// The items of a text, `what value line`, and what is left without each.
+fn items(syntax: Syntax, name: &str, text: &str) -> Vec<String> {
+    let found = syntax.read(name, text).unwrap();
+    let told = |definition: &Definition| {
+        let id = definition.id.clone();
+        definition
+            .items
+            .iter()
+            .map(move |item| format!("{id}: {:?} {} {}", item.what, item.value, item.line))
+            .collect::<Vec<_>>()
+    };
+    for item in found.iter().flat_map(|definition| &definition.items) {
+        assert!(text[item.span.clone()].contains(&item.value), "{item:?}");
+        assert!(item.whole.start <= item.span.start && item.whole.end >= item.span.end, "{item:?}");
+        let same = Edit { span: item.span.clone(), new: text[item.span.clone()].to_owned() };
+        assert_eq!(apply(text, &[same]), text);
+        // What is left still is what it was, less the item.
+        let rest = apply(text, &[item.without()]);
+        let left = syntax.read(name, &rest).unwrap();
+        let count = |all: &[Definition]| all.iter().map(|definition| definition.items.len()).sum::<usize>();
+        assert_eq!(count(&left), count(&found) - 1, "{item:?}\n{rest}");
+    }
+    found.iter().flat_map(told).collect()
+}
+
+fn refused(syntax: Syntax, text: &str) -> String {
+    syntax.read("x", text).unwrap_err().to_string()
+}
+
+const NETPLAN: &str = "\
+# made by hand
+network:
+  version: 2
+  renderer: networkd # really
+  ethernets:
+    ens18:
+      match:
+        macaddress: \"52:54:00:00:00:01\"   # the first
+      set-name: lan0
+      addresses:
+        - 192.0.2.7/24
+        - \"2001:db8::7/64\":
+            label: x
+      routes:
+        - to: default
+          via: 192.0.2.1
+        - {to: 198.51.100.0/24, via: 192.0.2.2}
+      nameservers: {addresses: [192.0.2.53, '192.0.2.54'], search: [example.com]}
+    ens19: {match: {macaddress: 52:54:00:00:00:02}, dhcp4: true}
+  bonds:
+    bond0:
+      macaddress: 52:54:00:00:00:03
+";
+
+#[test]
+fn netplan_is_read_with_its_places() {
+    assert_eq!(
+        items(Syntax::Netplan, "x.yaml", NETPLAN),
+        [
+            "ens18: Match 52:54:00:00:00:01 8",
+            "ens18: Address 192.0.2.7/24 11",
+            "ens18: Address 2001:db8::7/64 12",
+            "ens18: Gateway 192.0.2.1 16",
+            "ens18: Route 192.0.2.2 17",
+            "ens18: Dns 192.0.2.53 18",
+            "ens18: Dns 192.0.2.54 18",
+            "ens18: Search example.com 18",
+            "ens19: Match 52:54:00:00:00:02 19",
+            "ens19: Method true 19",
+            "bond0: Pin 52:54:00:00:00:03 22",
+        ]
+    );
+    let found = Syntax::Netplan.read("x", NETPLAN).unwrap();
+    assert_eq!(found[0].selector.set_name.as_deref(), Some("lan0"));
+    assert!(found[0].selector.names.is_empty());
+    let pinned = apply(NETPLAN, &[Syntax::Netplan.pin(NETPLAN, &found[0], Mac([2, 0, 0, 0, 0, 1])).unwrap()]);
+    assert_eq!(pinned, NETPLAN.replace("    ens19:", "      macaddress: \"02:00:00:00:00:01\"\n    ens19:"));
+    let plain = apply(NETPLAN, &[found[1].items[0].with("x"), found[0].items[0].with("y")]);
+    assert_eq!(plain, NETPLAN.replace("52:54:00:00:00:02", "\"x\"").replace("52:54:00:00:00:01", "y"));
+    let bare = apply(NETPLAN, &[found[2].items[0].without()]);
+    assert!(bare.ends_with("    bond0:\n      {}\n"), "{bare}");
+}
+
+#[test]
+fn places_in_yaml_are_exact() {
+    let text = "network:\n  ethernets:\n    a: {macaddress: '52:54:00:00:00:01'  , mtu: 1} # }\n    b:\n      macaddress:   52:54:00:00:00:02   # it's \"b\"\n    \"c\": {match: {macaddress: \"52:54:00:00:00:03\"  # }\n      }, dhcp4: true} # x\n    d: {macaddress: \"52:54:00:00:00:04\"}\n";
+    items(Syntax::Netplan, "x", text);
+    let found = Syntax::Netplan.read("x", text).unwrap();
+    for item in found.iter().flat_map(|definition| &definition.items) {
+        assert_eq!(text[item.span.clone()], item.value, "{item:?}");
+    }
+    assert!(apply(text, &[found[3].items[0].without()]).ends_with("    d: {}\n"));
+}
+
+#[test]
+fn cloud_init_is_read_in_both_versions() {
+    let text = "version: 1\nconfig:\n  - type: physical\n    name: eth0\n    mac_address: '52:54:00:00:00:01'\n    subnets:\n      - type: static\n        address: 192.0.2.7/24\n        gateway: 192.0.2.1\n";
+    assert_eq!(
+        items(Syntax::Netplan, "network-config", text),
+        [
+            "eth0: Match 52:54:00:00:00:01 5",
+            "eth0: Method static 7",
+            "eth0: Address 192.0.2.7/24 8",
+            "eth0: Gateway 192.0.2.1 9"
+        ]
+    );
+    assert_eq!(items(Syntax::Netplan, "x", "#cloud-config\nusers: []\n"), [""; 0]);
+    assert_eq!(items(Syntax::Netplan, "x", ""), [""; 0]);
+}
+
+#[test]
+fn bad_yaml_is_refused_with_its_line() {
+    let network = |rest: &str| format!("network:\n  ethernets:\n{rest}");
+    assert_eq!(refused(Syntax::Netplan, &network("    a: &x {dhcp4: true}\n    b: *x\n")), "line 3: an anchor");
+    let bomb = "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n";
+    assert_eq!(refused(Syntax::Netplan, bomb), "line 1: an anchor");
+    assert!(refused(Syntax::Netplan, &network("\ta: 1\n")).starts_with("line 3: "));
+    assert_eq!(refused(Syntax::Netplan, &network("    a: {}\n    a: {}\n")), "line 4: the key `a` stands twice");
+    assert_eq!(refused(Syntax::Netplan, &network("    a: {}\r\n")), "line 3: a carriage return");
+    assert_eq!(refused(Syntax::Netplan, "a: 1\n---\nb: 2\n"), "line 3: a second document");
+    let long = "x".repeat(64);
+    let message = refused(Syntax::Netplan, &network(&format!("    {long}: {{}}\n")));
+    assert_eq!(message, format!("line 3: `{long}` is longer than the 15 characters of a link's name"));
+    assert!(refused(Syntax::Netplan, &"[".repeat(100_000)).starts_with("line 1: "));
+    assert!(refused(Syntax::Ifupdown, &"#\n".repeat(LARGEST)).starts_with("line 1: "));
+    // Refused, or read, in no time.
+    let many = (0..90_000).map(|n| format!("k{n}=\n")).collect::<String>();
+    assert_eq!(Syntax::Keyfile.read("x", &format!("[a]\n{many}")).unwrap()[0].items, []);
+    assert!(
+        refused(Syntax::Netplan, &(0..90_000).map(|n| format!("k{n}:\n")).collect::<String>()).contains("too large")
+    );
+    // Bytes and characters are not the same.
+    assert_eq!(
+        items(
+            Syntax::Netplan,
+            "x",
+            "# \u{e4}\u{20ac}\nnetwork: {ethernets: {e: {macaddress: 52:54:00:00:00:01}}} # \u{e4}\n"
+        ),
+        ["e: Pin 52:54:00:00:00:01 2"]
+    );
+}
+
+#[test]
+fn networkd_is_read_with_its_places() {
+    let text = "; comment\n[Match]\nMACAddress=52:54:00:00:00:01 \\\n  52-54-00-00-00-02\nName=en* eth0\n\n[Link]\nMACAddress=52:54:00:00:00:03\n[Network]\nDHCP=no\nAddress=192.0.2.7/24\nGateway=192.0.2.1\nDNS=192.0.2.53 192.0.2.54\nDomains=a.example b.example\nAddress=\n";
+    assert_eq!(
+        items(Syntax::NetworkdNetwork, "10-lan.network", text),
+        [
+            "en*: Match 52:54:00:00:00:01 3",
+            "en*: Match 52-54-00-00-00-02 3",
+            "en*: Pin 52:54:00:00:00:03 8",
+            "en*: Method no 10",
+            "en*: Address 192.0.2.7/24 11",
+            "en*: Gateway 192.0.2.1 12",
+            "en*: Dns 192.0.2.53 13",
+            "en*: Dns 192.0.2.54 13",
+            "en*: Search a.example 14",
+            "en*: Search b.example 14",
+        ]
+    );
+    let link = "[Match]\nPermanentMACAddress=52:54:00:00:00:01\n[Link]\nName=lan0\nMACAddress=52:54:00:00:00:09\n";
+    assert_eq!(
+        items(Syntax::Link, "10-lan0.link", link),
+        ["lan0: Match 52:54:00:00:00:01 2", "lan0: Pin 52:54:00:00:00:09 5"]
+    );
+    assert_eq!(
+        items(Syntax::NetworkdNetdev, "br0.netdev", "[NetDev]\nName=br0\nKind=bridge\nMACAddress=52:54:00:00:00:03\n"),
+        ["br0: Pin 52:54:00:00:00:03 4"]
+    );
+    assert_eq!(refused(Syntax::Link, "[Match]\nwhat is this\n"), "line 2: neither a section nor an assignment");
+}
+
+#[test]
+fn keyfiles_are_read_with_their_places() {
+    let text = "[connection]\nid=Wired\nuuid=1\ntype=ethernet\ninterface-name=ens18\n\n[ethernet]\nmac-address=52:54:00:00:00:01\ncloned-mac-address=52:54:00:00:00:02\n\n[ipv4]\naddress1=192.0.2.7/24,192.0.2.1\ndns=192.0.2.53;\nmethod=manual\n[proxy]\n";
+    assert_eq!(
+        items(Syntax::Keyfile, "a.nmconnection", text),
+        [
+            "ens18: Match 52:54:00:00:00:01 8",
+            "ens18: Pin 52:54:00:00:00:02 9",
+            "ens18: Address 192.0.2.7/24,192.0.2.1 12",
+            "ens18: Dns 192.0.2.53; 13",
+            "ens18: Method manual 14",
+        ]
+    );
+    let plain = "[connection]\nid=a\ntype=ethernet\n\n[ethernet]\n\n[ipv4]\n";
+    let found = Syntax::Keyfile.read("a", plain).unwrap();
+    let pinned = apply(plain, &[Syntax::Keyfile.pin(plain, &found[0], Mac([2, 0, 0, 0, 0, 1])).unwrap()]);
+    assert_eq!(pinned, plain.replace("[ethernet]\n", "[ethernet]\ncloned-mac-address=02:00:00:00:00:01\n"));
+    assert_eq!(refused(Syntax::Keyfile, "[a]\nb=1\nb=2\n"), "line 3: `b` stands twice in [a]");
+    let conf = "[keyfile]\nunmanaged-devices=mac:52:54:00:00:00:01;interface-name:x,except:mac:52:54:00:00:00:02\n";
+    assert_eq!(
+        items(Syntax::NetworkManagerConf, "a.conf", conf),
+        ["keyfile: Match 52:54:00:00:00:01 2", "keyfile: Match 52:54:00:00:00:02 2"]
+    );
+}
+
+#[test]
+fn ifupdown_is_read_with_its_places() {
+    let text = "source /etc/network/interfaces.d/*\n\nauto lo eth0\niface lo inet loopback\n\niface eth0 inet static\n\thwaddress ether 52:54:00:00:00:01\n\taddress 192.0.2.7 \n\tnetmask 255.255.255.0\n\tgateway \\\n\t  192.0.2.1\n\tdns-nameservers 192.0.2.53 192.0.2.54\niface eth0:1 inet static\n\taddress 192.0.2.8/24\niface br0 inet dhcp\n\tbridge_hw 52:54:00:00:00:02\n\tup ip link set $IFACE up\n";
+    let found = Syntax::Ifupdown.read("interfaces", text).unwrap();
+    let told: Vec<String> = found
+        .iter()
+        .flat_map(|definition| {
+            definition
+                .items
+                .iter()
+                .map(|item| format!("{}: {:?} {} {}", definition.id, item.what, item.value, item.line))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "lo: Method loopback 4",
+            "eth0: Method static 6",
+            "eth0: Pin 52:54:00:00:00:01 7",
+            "eth0: Address 192.0.2.7 8",
+            "eth0: Prefix 255.255.255.0 9",
+            "eth0: Gateway 192.0.2.1 10",
+            "eth0: Dns 192.0.2.53 12",
+            "eth0: Dns 192.0.2.54 12",
+            "eth0: Method static 13",
+            "eth0: Address 192.0.2.8/24 14",
+            "br0: Method dhcp 15",
+            "br0: Pin 52:54:00:00:00:02 16",
+        ]
+    );
+    assert_eq!(found.last().unwrap().kind, LinkKind::Virtual);
+    let pinned = apply(text, &[Syntax::Ifupdown.pin(text, &found[1], Mac([2, 0, 0, 0, 0, 1])).unwrap()]);
+    assert!(pinned.contains("192.0.2.54\n\thwaddress ether 02:00:00:00:00:01\niface eth0:1"), "{pinned}");
+    assert_eq!(ifupdown::sources(text), [("/etc/network/interfaces.d/*".to_owned(), false)]);
+    assert_eq!(refused(Syntax::Ifupdown, "auto x\niface\n"), "line 2: iface without a name");
+}
+
+#[test]
+fn udev_rules_are_read_with_their_places() {
+    let text = "# ATTR{address}==\"52:54:00:00:00:09\"\nSUBSYSTEM==\"net\", ACTION==\"add\", ATTR{address}==\"52:54:00:00:00:01\", NAME=\"lan0\"\nKERNEL==\"sda\"\n";
+    let found = Syntax::UdevRules.read("70.rules", text).unwrap();
+    assert_eq!((found.len(), found[0].items[0].line, found[0].selector.set_name.as_deref()), (1, 2, Some("lan0")));
+    let item = &found[0].items[0];
+    assert_eq!(apply(text, &[item.with("x")]), text.replace("52:54:00:00:00:01", "x"));
+}
