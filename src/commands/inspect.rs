@@ -4,16 +4,18 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, open_with_disks, print, print_json, style};
+use super::{Exit, is_human, open_with_disks, policy, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::Guest;
 use crate::guest::disks::Disk;
+use crate::guest::instance::Instance;
 use crate::guest::links::{Configurator, Link};
 use crate::guest::machine::Machine;
 use crate::keys::ssh;
 use crate::plan::draft::{Draft, Past, Purpose};
-use crate::plan::{Finding, Kind, derive::Seed, show};
+use crate::plan::{Finding, Kind, Severity, derive::Seed, show};
 use crate::policy::Policy;
+use crate::policy::instance::InstancePolicy;
 use crate::regenerators::network::Survey;
 use crate::regenerators::{self, OnError};
 use crate::root::trim;
@@ -37,6 +39,7 @@ struct Inventory<'a> {
     machine: &'a Machine,
     disks: &'a [Disk],
     links: Vec<LinkFacts>,
+    instance: &'a Instance,
     identities: Vec<Identity>,
     findings: Vec<Finding>,
 }
@@ -61,7 +64,10 @@ fn links(guest: &Guest) -> Result<Vec<LinkFacts>> {
 /// Every identity of a guest: what a reset without any past would renew, by its old value.
 pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
     let past = Past::none(Seed::random(b"")?);
-    let plan = regenerators::plan(&Policy::default(), guest, past, Purpose::Reset, OnError::GoOn)?;
+    // The values are those of now, whatever the guest is told.
+    let mut policy = Policy::default();
+    policy.instance = InstancePolicy::nobody();
+    let plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::GoOn)?;
     let identities = plan
         .renewals
         .into_iter()
@@ -73,11 +79,12 @@ pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
     let guest = open_with_disks(options)?;
-    let (identities, findings) = identities(&guest)?;
+    let (identities, mut findings) = identities(&guest)?;
+    let instance = instance(options, &guest, &mut findings);
     if !is_human(options) {
         let links = links(&guest)?;
         let (machine, disks) = (&guest.machine, &guest.disks.list[..]);
-        print_json(&Inventory { version: 1, machine, disks, links, identities, findings })?;
+        print_json(&Inventory { version: 1, machine, disks, links, instance: &instance, identities, findings })?;
         return Ok(Exit::Done);
     }
     let mut text = format!("{}\n", guest.machine.describe());
@@ -89,6 +96,9 @@ pub fn run(options: &Options) -> Result<Exit> {
         let mac = link.mac.or(link.permanent_mac).map_or_else(|| "no address".to_owned(), |mac| mac.to_string());
         text.push_str(&format!("  link {}: {mac}, {by}\n", show::printable(&link.subject())));
     }
+    for line in instance.describe() {
+        text.push_str(&format!("  {}\n", show::printable(&line)));
+    }
     text.push('\n');
     let rows: Vec<[String; 3]> = identities
         .iter()
@@ -98,6 +108,21 @@ pub fn run(options: &Options) -> Result<Exit> {
     text.push_str(&show::findings(&findings, style()));
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// What the guest is told of itself. The identities were found without policy and without it, so its troubles are findings
+/// here.
+fn instance(options: &Options, guest: &Guest, findings: &mut Vec<Finding>) -> Instance {
+    let mut tell = |severity, message: String| {
+        findings.push(Finding { severity, by: "instance".into(), subject: "instance data".into(), message });
+    };
+    let sources = policy(options, guest).map(|policy| policy.instance).unwrap_or_else(|error| {
+        tell(Severity::Error, format!("{error:#}; by this policy instance data cannot be read"));
+        InstancePolicy::nobody()
+    });
+    let instance = Instance::of(guest, &sources);
+    instance.troubles.iter().for_each(|trouble| tell(trouble.severity, trouble.message.clone()));
+    instance
 }
 
 /// The facts that are known, a line each.

@@ -2,6 +2,7 @@
 //! The guest: its file tree, and the facts about it that are gathered once.
 
 pub mod disks;
+pub mod instance;
 pub mod links;
 pub mod machine;
 

@@ -6,6 +6,7 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, ValueDeserializer};
 
 use super::RunPolicy;
+use super::instance::InstancePolicy;
 use crate::regenerators::PIPELINE;
 
 /// A mistake in a policy; nothing has been touched when it is found.
@@ -88,11 +89,14 @@ impl Layer {
                         check_id(id, &self.name, line)?;
                     }
                 }
+                "instance" => {
+                    InstancePolicy::deserialize(input).map_err(|error| self.error(&error))?;
+                }
                 id => match PIPELINE.iter().find(|entry| entry.id == id && entry.has_options()) {
                     Some(entry) => (entry.check)(input).map_err(|error| self.error(&error))?,
                     None => {
                         let names = PIPELINE.iter().filter(|entry| entry.has_options()).map(|entry| entry.id);
-                        let hint = nearest(id, names.chain(["run"]));
+                        let hint = nearest(id, names.chain(["run", "instance"]));
                         let message = format!("unknown table `{id}`");
                         return Err(PolicyError { source_name: self.name.clone(), line, message, hint }.into());
                     }

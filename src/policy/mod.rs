@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What to reset and how: TOML from several places, merged, with every mistake named by file and line.
 
+pub mod instance;
 mod layer;
 
 use std::collections::BTreeMap;
@@ -10,9 +11,11 @@ use anyhow::{Context as _, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::guest::instance::{Answer, Instance};
 use crate::guest::machine::Place;
 use crate::regenerators::{self, PIPELINE};
 use crate::root::{LARGEST_FILE, Root};
+use instance::{INSTANCE_EXAMPLE, InstancePolicy};
 use layer::{Layer, check_id};
 
 pub use layer::PolicyError;
@@ -88,7 +91,11 @@ device-wait = 10
 pub struct Policy {
     /// Table `[run]`.
     pub run: RunPolicy,
+    /// Table `[instance]`.
+    pub instance: InstancePolicy,
     tables: BTreeMap<String, toml::Table>,
+    /// What `--set` said: it stands above instance data, too.
+    set: BTreeMap<String, toml::Table>,
     /// The files and options it was made from, weakest first.
     pub sources: Vec<String>,
 }
@@ -132,10 +139,13 @@ impl Policy {
             let at = layers.iter().position(|layer| layer.name.starts_with("/run/")).unwrap_or(layers.len());
             layers.insert(at, Layer::of(&name, bytes)?);
         }
+        let mut above = Vec::new();
         for assignment in set {
-            layers.push(Layer::assignment(assignment)?);
+            above.push(Layer::assignment(assignment)?);
         }
-        Policy::merge(&layers)
+        let set = Policy::merge(&above)?.tables;
+        layers.extend(above);
+        Ok(Policy { set, ..Policy::merge(&layers)? })
     }
 
     /// A policy from one text, as a test or a program has it.
@@ -150,7 +160,8 @@ impl Policy {
     /// else. A clone that shares a key is worse than one that an admin must look at.
     pub fn fallback() -> Policy {
         let only = regenerators::WITHOUT_POLICY.map(str::to_owned).to_vec();
-        Policy { run: RunPolicy { only, ..RunPolicy::default() }, ..Policy::default() }
+        let instance = InstancePolicy::nobody();
+        Policy { run: RunPolicy { only, ..RunPolicy::default() }, instance, ..Policy::default() }
     }
 
     /// Lays one more text over the policy, as a program has it.
@@ -179,6 +190,30 @@ impl Policy {
         Ok(())
     }
 
+    /// The policy with what instance data sets of it, which is only what it allows; `--set` stands above.
+    ///
+    /// # Errors
+    /// [`PolicyError`] that names the source.
+    pub fn told(&self, instance: &Instance) -> Result<Policy> {
+        let mut policy = self.clone();
+        for (key, Answer { value, from }) in &instance.policy {
+            let Some((table, key)) = key.split_once('.') else { continue };
+            let keys = toml::Table::from_iter([(key.to_owned(), value.clone())]);
+            let layer = toml::Table::from_iter([(table.to_owned(), toml::Value::Table(keys.clone()))]);
+            Layer { name: from.clone(), text: toml::to_string(&layer)? }.check()?;
+            overlay(policy.tables.entry(table.to_owned()).or_default(), keys);
+        }
+        for (id, table) in &self.set {
+            overlay(policy.tables.entry(id.clone()).or_default(), table.clone());
+        }
+        Ok(policy)
+    }
+
+    /// Did `--set` give this key?
+    pub fn was_set(&self, table: &str, key: &str) -> bool {
+        self.set.get(table).is_some_and(|table| table.contains_key(key))
+    }
+
     fn merge(layers: &[Layer]) -> Result<Policy> {
         let mut merged = toml::Table::new();
         for layer in layers {
@@ -191,6 +226,9 @@ impl Policy {
         for (key, value) in merged {
             match (key.as_str(), value) {
                 ("run", value) => policy.run = value.try_into().context("in the merged table [run]")?,
+                ("instance", value) => {
+                    policy.instance = value.try_into().context("in the merged table [instance]")?;
+                }
                 (_, toml::Value::Table(table)) => {
                     policy.tables.insert(key, table);
                 }
@@ -243,6 +281,7 @@ impl Policy {
     pub fn show(&self) -> Result<String> {
         let mut all = toml::Table::new();
         all.insert("run".to_owned(), toml::Value::try_from(&self.run)?);
+        all.insert("instance".to_owned(), toml::Value::try_from(&self.instance)?);
         for entry in PIPELINE {
             if let Some(table) = (entry.effective)(self)? {
                 all.insert(entry.id.to_owned(), table);
@@ -258,7 +297,7 @@ impl Policy {
              # Later files win: /usr/lib/reseal/policy.d/*.toml, this file, /etc/reseal/policy.d/*.toml,\n\
              # /run/reseal/policy.d/*.toml. `reseal policy check` reads them all.\n",
         );
-        for example in std::iter::once(RUN_EXAMPLE).chain(PIPELINE.iter().map(|entry| entry.example)) {
+        for example in [RUN_EXAMPLE, INSTANCE_EXAMPLE].into_iter().chain(PIPELINE.iter().map(|entry| entry.example)) {
             text.push('\n');
             for line in example.lines() {
                 let setting = !line.is_empty() && !line.starts_with(['#', '[']) || line.starts_with("[[");
@@ -323,7 +362,7 @@ mod tests {
     fn the_shipped_policy_changes_nothing_and_its_examples_are_the_defaults() {
         let shipped = Policy::parse("shipped", &Policy::shipped()).unwrap();
         assert_eq!(shipped.show().unwrap(), Policy::default().show().unwrap());
-        let mut examples = String::from(RUN_EXAMPLE);
+        let mut examples = [RUN_EXAMPLE, INSTANCE_EXAMPLE].concat();
         PIPELINE.iter().for_each(|entry| examples.push_str(entry.example));
         let examples = Policy::parse("examples", &examples).unwrap();
         assert_eq!(examples.show().unwrap(), Policy::default().show().unwrap());

@@ -49,7 +49,7 @@ impl Regenerator for Hostname {
 mode = "set"
 # A name, or a template with the fields {hostname} (the old name's first label), {machine-id}, {mac}, {serial}, {uuid}
 # (the last two of SMBIOS) and {random}; a number after a colon cuts a field to that length: "web-{mac:6}".
-# Without a dot in it, the old name's domain stays.
+# Without a dot in it, the old name's domain stays. A name from instance data goes before it.
 name = "{hostname}-{random:6}"
 "#;
     type Options = Options;
@@ -64,7 +64,11 @@ name = "{hostname}-{random:6}"
             _ => {
                 let name = match draft.decided(Kind::Hostname, SUBJECT) {
                     Some(_) => None,
-                    None => Some(compose(&options.name, draft, current.as_deref())?),
+                    None => {
+                        let told = draft.instance.hostname.as_ref().map(|told| told.value.clone());
+                        let told = told.map(NameTemplate::try_from).transpose()?;
+                        Some(compose(told.as_ref().unwrap_or(&options.name), draft, current.as_deref())?)
+                    }
                 };
                 draft.decide(Kind::Hostname, SUBJECT, current, |_| Ok(name))?
             }
@@ -158,7 +162,11 @@ fn value(field: Field, length: Option<usize>, draft: &mut Draft<'_>) -> String {
 }
 
 fn write(draft: &mut Draft<'_>, name: &str) -> Result<()> {
-    let why = "the host name";
+    let why = &match &draft.instance.hostname {
+        // A domain may have been added to it.
+        Some(told) if name.starts_with(&told.value) => format!("the host name, from {}", told.from),
+        _ => "the host name".to_owned(),
+    };
     let mut written = false;
     for path in FILES {
         if draft.exists(path)? {

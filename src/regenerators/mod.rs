@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use toml::de::ValueDeserializer;
 
 use crate::guest::Guest;
+use crate::guest::instance::Instance;
 use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Plan, Severity, Stage};
 use crate::policy::Policy;
@@ -150,6 +151,7 @@ pub enum OnError {
 /// That of the first regenerator that fails, with [`OnError::Stop`].
 pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_error: OnError) -> Result<Plan> {
     let mut draft = Draft::new(guest, purpose, past);
+    let policy = &told(policy, &mut draft, on_error)?;
     // What a later stage sees of the files is more than an earlier one does: only what is changed now is decided now.
     let in_time = |entry: &Entry| guest.stage != Some(Stage::Early) || EARLY.contains(&entry.id);
     for entry in PIPELINE.iter().filter(|entry| policy.selects(entry.id) && in_time(entry)) {
@@ -173,4 +175,32 @@ pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_err
         disk_ids::plan_running_system(&mut draft)?;
     }
     draft.into_plan()
+}
+
+/// Has the draft told what the instance data says, and gives the policy with what it may set of it. A template that is
+/// sealed is told nothing: what it is told is for its clones.
+fn told(policy: &Policy, draft: &mut Draft<'_>, on_error: OnError) -> Result<Policy> {
+    if draft.purpose == Purpose::Seal {
+        return Ok(policy.clone());
+    }
+    let mut instance = Instance::of(draft.guest, &policy.instance);
+    if policy.was_set(hostname::Hostname::ID, "name") {
+        instance.hostname = None;
+    }
+    draft.author("instance");
+    for trouble in std::mem::take(&mut instance.troubles) {
+        if on_error == OnError::Stop && trouble.severity == Severity::Error {
+            anyhow::bail!("gathering instance data: {}", trouble.message);
+        }
+        draft.finding(trouble.severity, "instance data", trouble.message);
+    }
+    let told = policy.told(&instance).context("gathering instance data").or_else(|error| {
+        if on_error == OnError::Stop {
+            return Err(error);
+        }
+        draft.finding(Severity::Error, "instance data", format!("{error:#}; it sets nothing of the policy"));
+        Ok(policy.clone())
+    })?;
+    draft.instance = instance;
+    Ok(told)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use reseal::catalogue::{Catalogue, Residue};
 use reseal::policy::RUN_EXAMPLE;
+use reseal::policy::instance::INSTANCE_EXAMPLE;
 use reseal::regenerators::{Entry, PIPELINE};
 use serde::Serialize;
 
@@ -53,6 +54,34 @@ At boot nobody is there to mend it. Then reseal renews machine-id, credential se
 built-in defaults, leaves everything else as it is, and says so on the console and in `reseal status`.
 ";
 
+const INSTANCE: &str = "\
+Who tells a clone who it is. Instance data may set its host name, its addresses, and those policy keys that `allow` names. \
+Data that is malformed is an error that names its source, at boot a finding, and nothing of it counts; a source that is \
+missing is passed over. Nothing is asked over the network. `reseal inspect` shows what the guest is told, and by whom.
+
+A container has credentials, file and policy, an offline guest file and policy. A host name from instance data goes before \
+`hostname.name`, unless that was given with `--set`; `hostname.mode` and a domain that stays hold for both.
+
+A value named `instance` has the form of /etc/reseal/instance.toml:
+
+```toml
+hostname = \"web-1\"
+[[addresses]]
+# Every fact that is given must hold: name, mac, path (udev's ID_PATH). None: the only link.
+link = { mac = \"52:54:00:12:34:56\" }
+addresses = [\"192.0.2.7/24\", \"2001:db8::7/64\"]
+gateways = [\"192.0.2.1\"]
+dns = [\"192.0.2.53\"]
+search = [\"example.com\"]
+routes = [{ to = \"198.51.100.0/24\", via = \"192.0.2.254\" }]
+[[addresses]]
+link = { name = \"eth1\" }
+dhcp4 = true
+[policy]
+ssh-host-keys.types = [\"ed25519\"]
+```
+";
+
 const CATALOGUE: &str = "\
 ## Entries of your own
 
@@ -91,6 +120,7 @@ source = \"agent.conf(5)\"
 pub fn policy() -> String {
     let mut text = format!("# Policy\n\n{NOTE}\n{POLICY}");
     let _ = write!(text, "\n## run\n\nWhat holds for the whole run.\n\n```toml\n{RUN_EXAMPLE}```\n");
+    let _ = write!(text, "\n## instance\n\n{INSTANCE}\n```toml\n{INSTANCE_EXAMPLE}```\n");
     for entry in PIPELINE.iter().filter(|entry| entry.has_options()) {
         let _ = write!(text, "\n## {}\n\n{}.\n\n```toml\n{}```\n", entry.id, entry.about, entry.example);
     }

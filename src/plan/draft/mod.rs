@@ -12,6 +12,7 @@ use super::derive::Seed;
 use super::key::KeySpec;
 use super::{Change, Finding, Renewal, State};
 use crate::guest::Guest;
+use crate::guest::instance::Instance;
 use crate::root::Meta;
 
 /// What a run is for.
@@ -76,6 +77,8 @@ pub struct Draft<'g> {
     pub guest: &'g Guest,
     /// What the run is for.
     pub purpose: Purpose,
+    /// What the guest is told of itself.
+    pub instance: Instance,
     past: Past,
     by: &'static str,
     mounted: BTreeSet<String>,
@@ -94,6 +97,7 @@ impl<'g> Draft<'g> {
         Draft {
             guest,
             purpose,
+            instance: Instance::default(),
             past,
             by: "",
             mounted: guest.mount_points(),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use reseal::keys;
 use reseal::plan::key::{KeySpec, PgpAlgorithm, SshAlgorithm};
+use reseal::policy::instance::INSTANCE_EXAMPLE;
 use reseal::policy::{Policy, RUN_EXAMPLE};
 use reseal::regenerators::PIPELINE;
 
@@ -41,7 +42,8 @@ pub fn text() -> Vec<Vec<u8>> {
 
 /// For policy, catalogue and record.
 pub fn policy() -> Vec<Vec<u8>> {
-    let examples: Vec<&str> = std::iter::once(RUN_EXAMPLE).chain(PIPELINE.iter().map(|entry| entry.example)).collect();
+    let examples: Vec<&str> =
+        [RUN_EXAMPLE, INSTANCE_EXAMPLE].into_iter().chain(PIPELINE.iter().map(|entry| entry.example)).collect();
     let mut all: Vec<_> = examples.iter().map(|example| seed(&["policy", example, example])).collect();
     all.push(seed(&["policy", &examples.concat(), &Policy::shipped()]));
     all.push(seed(&["policy", "[hostname]\nname = \"web-{mac:6}\"\n", "[run]\nskip = [\"residue\"]\n"]));
