@@ -44,6 +44,9 @@ swapon --show --noheadings --raw >swaps
 for file in /etc/fstab /etc/crypttab /etc/mdadm/mdadm.conf /etc/machine-id; do
     cat "$file" >"${file##*/}" 2>&1
 done
+cp /boot/grub/grub.cfg /proc/cmdline .
+cp /boot/efi/EFI/debian/grub.cfg stub.cfg
+findmnt -n -o UUID --target /boot/grub >boot.uuid
 (cd /etc && find . -type f ! -name .updated ! -name .pwd.lock ! -name ld.so.cache -exec sha256sum {} + | sort -k 2) >etc
 
 # "MOUNT NUMBER ok" for every file system whose files are what they were in the template.
@@ -68,10 +71,6 @@ boot="_BOOT_ID=$(tr -d - </proc/sys/kernel/random/boot_id)"
 journalctl --merge -o short-monotonic "$boot" >journal
 systemd-analyze time >analyze 2>&1
 systemd-analyze blame 2>&1 | head -n 40 >blame
-# What a boot loader would load next time.
-if ! sha256sum --status -c /usr/local/lib/vm/initrd.sha256; then
-    cat /boot/initrd.img-* >initrd
-fi
 if command -v reseal >/dev/null; then
     reseal status --format json >reseal.status 2>reseal.status.errors
     reseal inspect --format json >reseal.inspect 2>reseal.inspect.errors

@@ -10,8 +10,8 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use tempfile::TempDir;
 
 use crate::guests::{run, workplace};
-use crate::machine::Machine;
-use crate::template::{self, ROOT_OFFSET, Template};
+use crate::machine::{Machine, fresh_uuid};
+use crate::template::{self, ESP_OFFSET, ROOT_OFFSET, Template};
 
 const COLLECT: &str = include_str!("collect.sh");
 
@@ -29,7 +29,6 @@ ExecStart=/bin/sh /usr/local/lib/vm/collect.sh
 /// Disks that clones are overlays on.
 pub struct Image {
     disks: Vec<PathBuf>,
-    kernel: (PathBuf, PathBuf),
     dir: TempDir,
 }
 
@@ -42,7 +41,7 @@ impl Image {
         let root = dir.path().join("root.raw");
         run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(&disks[0]).arg(&root));
         disks[0] = root;
-        let image = Image { disks, kernel: template.kernel(), dir };
+        let image = Image { disks, dir };
         // The collector of these tests, not of those that made the template.
         image.edit(add_collector);
         image
@@ -50,16 +49,13 @@ impl Image {
 
     /// The template with reseal installed into it while it was off: there is no stamp, so its clones reset themselves.
     pub fn with_reseal(deb: &Path) -> Image {
-        let mut image = Image::of_template();
+        let image = Image::of_template();
         image.edit(|root| {
             fs::copy(deb, root.join("var/cache/reseal.deb")).expect("copying the package");
             run(chroot(root).args(["dpkg", "--install", "/var/cache/reseal.deb"]));
             fs::remove_file(root.join("var/cache/reseal.deb")).expect("removing the package");
             assert!(!root.join("etc/reseal/stamp").exists(), "an offline installation left a stamp");
-            // The package may have put something into the initramfs.
-            template::take_kernel(root, image.dir.path());
         });
-        image.kernel = ["kernel", "initrd"].map(|name| image.dir.path().join(name)).into();
         image
     }
 
@@ -90,12 +86,14 @@ impl Image {
             }
             let (mut lines, mut start) = (String::new(), 1);
             for (dir, size) in dirs {
-                let offset = format!("{start}M");
                 let mut mke2fs = Command::new("mke2fs");
                 mke2fs.args(["-q", "-F", "-t", "ext4", "-E", &format!("offset={}", start << 20), "-d"]);
-                run(mke2fs.arg(root.join(dir)).arg(&disk).arg(format!("{size}M")));
-                let id = run(Command::new("blkid").args(["-p", "-O", &offset, "-s", "UUID", "-o", "value"]).arg(&disk));
-                lines += &format!("UUID={} /{dir} ext4 defaults 0 2\n", id.trim());
+                let id = fresh_uuid();
+                if *dir == "boot" {
+                    self.boot_from(root, &id);
+                }
+                run(mke2fs.arg(root.join(dir)).args(["-U", &id]).arg(&disk).arg(format!("{size}M")));
+                lines += &format!("UUID={id} /{dir} ext4 defaults 0 2\n");
                 start += size;
             }
             // Before what is mounted below them.
@@ -109,9 +107,27 @@ impl Image {
         self.disks.push(disk);
     }
 
+    /// Has GRUB find /boot on a file system of its own, as grub-mkconfig(8) and grub-install(8) would say it. The image in
+    /// the boot sector of the first disk is not for that; what the firmware reads on the EFI system partition is.
+    fn boot_from(&self, root: &Path, id: &str) {
+        let path = root.join("boot/grub/grub.cfg");
+        let menu = fs::read_to_string(&path).expect("reading GRUB's menu").replace("\t/boot/", "\t/");
+        let searches = menu.lines().map(|line| match line.rsplit_once(" --set=root ") {
+            Some((search, _)) => format!("{search} --set=root {id}\n"),
+            None => format!("{line}\n"),
+        });
+        fs::write(&path, searches.collect::<String>()).expect("writing GRUB's menu");
+        let stub = self.dir.path().join("grub.cfg");
+        let lines =
+            format!("search.fs_uuid {id} root hd4,gpt2 \nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n");
+        fs::write(&stub, lines).expect("writing a file");
+        let esp = format!("{}@@{ESP_OFFSET}", self.disks[0].display());
+        run(Command::new("mcopy").args(["-o", "-i", &esp]).arg(&stub).arg("::/EFI/debian/grub.cfg"));
+    }
+
     /// A new machine with a copy of these disks.
     pub fn copy(&self, name: &str) -> Machine {
-        Machine::clone_of(name, &self.disks, &self.kernel)
+        Machine::clone_of(name, &self.disks)
     }
 }
 

@@ -13,8 +13,6 @@ use tempfile::TempDir;
 
 use crate::facts::Facts;
 use crate::guests::{outcome, run, workplace};
-use crate::image::mounted;
-use crate::template::take_kernel;
 
 /// A boot takes 40 to 60 s; nothing that is still at it after this long will ever end.
 const LIMIT: Duration = Duration::from_secs(450);
@@ -22,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(450);
 /// With any value, everything about a machine is kept, and where it is kept is printed.
 const KEEP: &str = "RESEAL_VM_KEEP";
 
-/// The kernel's command line. The console shows the whole journal: that of a first boot does not outlive the machine-id it
+/// The kernel's command line, which the template has its boot loader give to it from then on. The console shows the whole journal: that of a first boot does not outlive the machine-id it
 /// was written under, and a machine that hangs tells nothing else. A dumb terminal keeps colours out of the lines that tests
 /// wait for; self-tests of ciphers take seconds under emulation.
 const APPEND: &str = "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off cryptomgr.notests systemd.show_status=1 \
@@ -32,8 +30,10 @@ const APPEND: &str = "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off cryp
 pub struct Machine {
     name: String,
     disks: Vec<(PathBuf, &'static str)>,
-    kernel: PathBuf,
-    initrd: PathBuf,
+    /// Kernel and initramfs of a machine that has no boot loader yet.
+    kernel: Option<(PathBuf, PathBuf)>,
+    /// Does its firmware boot by UEFI?
+    pub by_efi: bool,
     /// The SMBIOS system UUID; serial numbers and the link's address are made from it.
     uuid: String,
     boots: u32,
@@ -46,12 +46,12 @@ impl Machine {
     /// The machine that the template is made on, which works on the very disks.
     pub fn template(disks: Vec<PathBuf>, kernel: (PathBuf, PathBuf)) -> Machine {
         let disks = disks.into_iter().map(|disk| (disk, "raw")).collect();
-        Machine::new("template", disks, kernel)
+        Machine::new("template", disks, Some(kernel))
     }
 
     /// A machine that gets a copy of the disks: a qcow2 overlay each.
-    pub fn clone_of(name: &str, disks: &[PathBuf], kernel: &(PathBuf, PathBuf)) -> Machine {
-        let mut machine = Machine::new(name, Vec::new(), kernel.clone());
+    pub fn clone_of(name: &str, disks: &[PathBuf]) -> Machine {
+        let mut machine = Machine::new(name, Vec::new(), None);
         for disk in disks {
             let overlay = machine.path(disk.file_name().expect("a name")).with_extension("qcow2");
             let mut create = Command::new("qemu-img");
@@ -62,11 +62,11 @@ impl Machine {
         machine
     }
 
-    fn new(name: &str, disks: Vec<(PathBuf, &'static str)>, (kernel, initrd): (PathBuf, PathBuf)) -> Machine {
+    fn new(name: &str, disks: Vec<(PathBuf, &'static str)>, kernel: Option<(PathBuf, PathBuf)>) -> Machine {
         let dir = tempfile::Builder::new().prefix(&format!("vm-run-{name}-")).tempdir_in(workplace());
         let dir = Some(dir.expect("making a directory"));
-        let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("drawing a UUID").trim().to_owned();
-        Machine { name: name.into(), disks, kernel, initrd, uuid, boots: 0, writes_per_second: None, dir }
+        let uuid = fresh_uuid();
+        Machine { name: name.into(), disks, kernel, by_efi: false, uuid, boots: 0, writes_per_second: None, dir }
     }
 
     fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -98,9 +98,6 @@ impl Machine {
         let mut facts = Facts::read(&dir, &self.log("console"));
         facts.took = took;
         assert!(facts.is_complete(), "{}: never came up\n{}", self.name, facts.story());
-        if dir.join("initrd").exists() {
-            self.initrd = dir.join("initrd");
-        }
         if std::env::var_os(KEEP).is_some() {
             let _ = writeln!(std::io::stderr(), "{}: {}", self.name, dir.display());
         }
@@ -130,10 +127,9 @@ impl Machine {
     }
 
     /// The ids that stand on the disks while the machine is off: of partition tables, partitions, and what is in them.
-    /// What a boot loader would find on the root is what the next boot gets.
-    pub fn ids_at_rest(&mut self) -> Vec<String> {
+    pub fn ids_at_rest(&self) -> Vec<String> {
         let (mut ids, raw) = (Vec::new(), self.path("at-rest.raw"));
-        for (number, (disk, format)) in self.disks.iter().enumerate() {
+        for (disk, format) in &self.disks {
             run(Command::new("qemu-img").args(["convert", "-f", format, "-O", "raw"]).arg(disk).arg(&raw));
             let partitions = outcome(Command::new("partx").args(["-rgo", "START,UUID"]).arg(&raw));
             let mut starts = vec![0];
@@ -146,12 +142,6 @@ impl Machine {
                 let mut blkid = Command::new("blkid");
                 blkid.args(["-p", "-s", "UUID", "-s", "PTUUID", "-o", "value", "-O", &start.to_string()]).arg(&raw);
                 ids.extend(String::from_utf8_lossy(&outcome(&mut blkid).stdout).lines().map(str::to_owned));
-            }
-            if number == 0 {
-                let found = self.log("disk");
-                fs::create_dir(&found).expect("making a directory");
-                mounted(&raw, |root| take_kernel(root, &found));
-                (self.kernel, self.initrd) = (found.join("kernel"), found.join("initrd"));
             }
             fs::remove_file(&raw).expect("removing a copy");
         }
@@ -177,7 +167,18 @@ impl Machine {
             "-uuid",
             &self.uuid,
         ]);
-        qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initrd).args(["-append", APPEND]);
+        if self.by_efi {
+            let variables = self.path("variables");
+            if !variables.exists() {
+                fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("copying the firmware's variables");
+            }
+            let code = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+            qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"));
+            qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", variables.display()));
+        }
+        if let Some((kernel, initrd)) = &self.kernel {
+            qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", APPEND]);
+        }
         qemu.arg("-serial").arg(format!("file:{}", self.log("console").display()));
         qemu.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=facts,name=facts"]);
         let facts = self.log("facts").with_extension("tar");
@@ -219,6 +220,11 @@ impl Drop for Machine {
             }
         }
     }
+}
+
+/// A random UUID.
+pub fn fresh_uuid() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/uuid").expect("drawing a UUID").trim().to_owned()
 }
 
 /// A machine that is switched on; dropping it cuts the power.

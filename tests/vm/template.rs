@@ -20,12 +20,16 @@ const TASK: &str = include_str!("template.sh");
 /// Where the root file system begins on its disk, in bytes: sfdisk's first partition.
 pub const ROOT_OFFSET: u64 = 1 << 20;
 
+/// Where the EFI system partition begins, as mtools(1) has it.
+pub const ESP_OFFSET: &str = "1401M";
+
 /// The disks by name, with their size in MiB and what sfdisk(8) is to make of them. In the guest they are vda, vdb, ..
 const DISKS: &[(&str, u64, &str)] = &[
     (
         "root",
         1600,
-        "label: gpt\nstart=2048, size=1400M, type=linux\nsize=64M, type=uefi, name=esp\nsize=64M, type=swap\n",
+        "label: gpt\nstart=2048, size=1400M, type=linux\nsize=64M, type=uefi, name=esp\nsize=64M, type=swap\n\
+         size=1M, type=21686148-6449-6E6F-744E-656564454649, name=bios-boot\n",
     ),
     (
         "gpt",
@@ -71,11 +75,6 @@ impl Template {
         disks(&self.dir)
     }
 
-    /// The kernel and the initramfs.
-    pub fn kernel(&self) -> (PathBuf, PathBuf) {
-        (self.dir.join("kernel"), self.dir.join("initrd"))
-    }
-
     /// What the template said of itself.
     pub fn facts(&self) -> Facts {
         Facts::read(&self.dir.join("facts"), &self.dir.join("console.log"))
@@ -119,7 +118,6 @@ fn make(dir: &Path, userland: &Path) {
         fs::remove_file(tree.join("usr/local/lib/vm/task.sh")).expect("removing the task");
         // With mdadm.conf as it now is. In the guest this takes minutes.
         run(image::chroot(tree).args(["update-initramfs", "-u"]));
-        take_kernel(tree, dir);
     });
 }
 
@@ -134,16 +132,14 @@ pub fn blank_disk(disk: &Path, size: u64, table: &str) {
     }
 }
 
-/// Copies kernel and initramfs to where QEMU reads them, and lets the guest tell whether it has another one later.
-pub fn take_kernel(tree: &Path, dir: &Path) {
+/// Copies kernel and initramfs to where QEMU reads them.
+fn take_kernel(tree: &Path, dir: &Path) {
     for entry in fs::read_dir(tree.join("boot")).expect("reading /boot").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("vmlinuz-") {
             fs::copy(entry.path(), dir.join("kernel")).expect("copying the kernel");
         } else if name.starts_with("initrd.img-") {
             fs::copy(entry.path(), dir.join("initrd")).expect("copying the initramfs");
-            let sum = run(image::chroot(tree).args(["sha256sum", &format!("/boot/{name}")]));
-            fs::write(tree.join("usr/local/lib/vm/initrd.sha256"), sum).expect("writing a sum");
         }
     }
 }

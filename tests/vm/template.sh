@@ -69,6 +69,28 @@ systemctl daemon-reload
 mount -a
 swapon -a
 
+# Clones start as real machines do, and say the same on their console as this one.
+cat >/etc/default/grub <<END
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_TERMINAL=serial
+GRUB_CMDLINE_LINUX="$(sed 's/^.* ro //' /proc/cmdline)"
+GRUB_DISABLE_OS_PROBER=true
+END
+grub-install --target=i386-pc /dev/vda
+update-grub
+grep -q "root=UUID=$(id /dev/vda1 UUID) ro" /boot/grub/grub.cfg
+
+# The same for firmware that reads the EFI system partition, as grub-install(8) does it for Secure Boot: an image that is
+# signed, and a file that it reads.
+mkdir -p /boot/efi/EFI/BOOT /boot/efi/EFI/debian
+cp /usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed /boot/efi/EFI/BOOT/BOOTX64.EFI
+cat >/boot/efi/EFI/debian/grub.cfg <<END
+search.fs_uuid $(id /dev/vda1 UUID) root hd0,gpt1 
+set prefix=(\$root)'/boot/grub'
+configfile \$prefix/grub.cfg
+END
+
 mkdir -p /usr/local/lib/vm/sums
 for where in /boot/efi /srv/*; do
     mountpoint -q "$where"

@@ -10,8 +10,8 @@ use crate::template::short_hash;
 const RELEASE: &str = "bookworm";
 
 /// A server with every kind of storage. Debian's cloud kernel has all the drivers, in a tenth of the size.
-const PACKAGES: &str = "btrfs-progs,cryptsetup,cryptsetup-bin,dbus,dosfstools,e2fsprogs,fdisk,gdisk,init-system-helpers,\
-    initramfs-tools,iproute2,kmod,linux-image-cloud-amd64,lvm2,mdadm,openssh-server,systemd,systemd-sysv,udev,xfsprogs,zstd";
+const PACKAGES: &str = "btrfs-progs,cryptsetup,cryptsetup-bin,dbus,dosfstools,e2fsprogs,fdisk,gdisk,grub-efi-amd64-signed,grub-pc-bin,\
+    grub2-common,init-system-helpers,initramfs-tools,iproute2,kmod,linux-image-cloud-amd64,lvm2,mdadm,openssh-server,systemd,systemd-sysv,udev,xfsprogs,zstd";
 
 /// No hibernation image to wait for, and of all the drivers in the world those that QEMU's disks need: the initramfs of a
 /// quarter of the size is unpacked some seconds sooner.
