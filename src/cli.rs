@@ -85,6 +85,8 @@ pub enum Command {
     Seal(Consent),
     /// Show where the guest runs and every identity that it holds
     Inspect,
+    /// Show whether everything that the boot names, from the firmware to /, is there
+    BootCheck,
     /// Show whether the guest was reset, and what is still to do
     Status,
     /// List the regenerators and the catalogue, and what applies to the guest

@@ -23,6 +23,9 @@ _reseal() {
             reseal,apply)
                 cmd="reseal__subcmd__apply"
                 ;;
+            reseal,boot-check)
+                cmd="reseal__subcmd__boot__subcmd__check"
+                ;;
             reseal,demo)
                 cmd="reseal__subcmd__demo"
                 ;;
@@ -49,6 +52,9 @@ _reseal() {
                 ;;
             reseal__subcmd__help,apply)
                 cmd="reseal__subcmd__help__subcmd__apply"
+                ;;
+            reseal__subcmd__help,boot-check)
+                cmd="reseal__subcmd__help__subcmd__boot__subcmd__check"
                 ;;
             reseal__subcmd__help,demo)
                 cmd="reseal__subcmd__help__subcmd__demo"
@@ -111,7 +117,7 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect status list policy demo adopt help"
+            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list policy demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -256,6 +262,52 @@ _reseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        reseal__subcmd__boot__subcmd__check)
+            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         reseal__subcmd__demo)
             opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -303,7 +355,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help)
-            opts="apply seal inspect status list policy demo adopt help"
+            opts="apply seal inspect boot-check status list policy demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -331,6 +383,20 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__help__subcmd__boot__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
-use super::{active, journal, kernel};
+use super::{active, aside, journal, kernel};
 use crate::disks::device::{Device, Window};
 use crate::disks::{self, Format, Id, Patch, SectorWrite};
 use crate::guest::Guest;
@@ -30,8 +30,8 @@ pub fn holds(format: Format, places: &[Place], via: &Via) -> Result<bool> {
             return Ok(false);
         }
     }
-    // A file system that is mounted is not to be planned, and the kernel sees to its copies.
-    Ok(matches!(via, Via::Kernel { .. }) || patches(format, places)?.iter().all(Patch::is_empty))
+    // A file system that is mounted is not to be planned; what everybody reads is written last.
+    Ok(matches!(via, Via::Kernel { .. } | Via::Aside) || patches(format, places)?.iter().all(Patch::is_empty))
 }
 
 /// The loop device that an image is attached to, if it is: a mounted file system would write its own ids back.
@@ -70,6 +70,7 @@ fn set_all(guest: &Guest, format: Format, places: &[Place], via: &Via) -> Result
     match via {
         Via::Sectors => write(guest, format, places, OFlag::O_EXCL)?,
         Via::Shared => write(guest, format, places, OFlag::empty())?,
+        Via::Aside => aside::while_away(&guest.disks.aside, || write(guest, format, places, OFlag::O_EXCL))?,
         Via::Kernel { mounted } => {
             for place in places {
                 kernel::set(place, mounted)?;

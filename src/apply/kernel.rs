@@ -3,7 +3,7 @@
 //!
 //! Numbers and structures are those of include/uapi/linux/ext4.h and fs/ext4/ioctl.c. The kernel changes the UUID in one
 //! transaction, but a file system with metadata_csum must have a checksum seed of its own before, which Linux 6.18 can
-//! switch on. The journal holds the new superblock then; boot loaders and blkid(8) read the place itself, so the journal
+//! switch on, and is written into the superblock under an older one. The journal holds the new superblock then; boot loaders and blkid(8) read the place itself, so the journal
 //! is written back, and the place is read past the page cache.
 
 use std::fs::File;
@@ -16,6 +16,8 @@ use nix::errno::Errno;
 use nix::libc;
 use uuid::Uuid;
 
+use crate::disks::device::Device;
+use crate::disks::ext;
 use crate::plan::Place;
 
 /// `EXT4_IOC_SETFSUUID`: the size in the number is that of a header without the UUID.
@@ -48,8 +50,7 @@ pub fn set(place: &Place, mounted: &str) -> Result<()> {
     match call(&dir, SET_UUID, &mut request) {
         // Its checksums begin with the UUID.
         Err(Errno::EOPNOTSUPP) => {
-            seed(&dir)
-                .context("switching metadata_csum_seed on, which Linux before 6.18 cannot while it is mounted")?;
+            seed(&dir, Path::new(&place.device)).context("switching metadata_csum_seed on")?;
             call(&dir, SET_UUID, &mut request)?;
         }
         Err(Errno::ENOTTY) => bail!("this kernel cannot change the UUID of what is mounted: Linux 6.0 can"),
@@ -70,9 +71,12 @@ pub fn set(place: &Place, mounted: &str) -> Result<()> {
 
 /// Switches the checksum seed on. The kernel takes it for a file system without metadata_csum too, which could not be
 /// mounted any more; and it writes the default mount options anew, so those that are there are given back.
-fn seed(dir: &File) -> Result<()> {
+fn seed(dir: &File, device: &Path) -> Result<()> {
     let mut tuning = [0_u8; TUNING];
-    call(dir, GET_TUNING, &mut tuning)?;
+    match call(dir, GET_TUNING, &mut tuning) {
+        Err(Errno::ENOTTY) => return seed_from_outside(dir, device),
+        result => result?,
+    }
     let number = |tuning: &[u8], at: usize| -> u32 {
         tuning[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
     };
@@ -85,6 +89,22 @@ fn seed(dir: &File) -> Result<()> {
     change[TUNING_SET_FEATURES..][..4].copy_from_slice(&CSUM_SEED.to_ne_bytes());
     change[100..164].copy_from_slice(&tuning[100..164]);
     Ok(call(dir, SET_TUNING, &mut change)?)
+}
+
+/// Switches the checksum seed on by writing the superblock, as tune2fs(8) does where the kernel has no call for it (before
+/// 6.18). The mounted file system keeps its superblock in the device's page cache and looks there for its features; its
+/// checksums begin with the same number before and after.
+fn seed_from_outside(dir: &File, device: &Path) -> Result<()> {
+    // What the file system knows of itself is in its superblock now.
+    rustix::fs::syncfs(dir)?;
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(device)?;
+    for batch in ext::plan_seed(&Device::open(device)?)?.batches {
+        for write in batch {
+            file.write_all_at(&write.after, write.offset)?;
+        }
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 fn call(dir: &File, number: libc::c_ulong, argument: &mut [u8]) -> Result<(), Errno> {
@@ -139,9 +159,14 @@ mod tests {
         // The mounts are this thread's, and go with it.
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-        let sets =
-            ["metadata_csum,^metadata_csum_seed", "metadata_csum_seed", "^metadata_csum,^uninit_bg", "^has_journal"];
-        for features in sets {
+        let sets = [
+            ("metadata_csum,^metadata_csum_seed", false),
+            ("metadata_csum,^metadata_csum_seed", true),
+            ("metadata_csum_seed", false),
+            ("^metadata_csum,^uninit_bg", false),
+            ("^has_journal", false),
+        ];
+        for (features, outside) in sets {
             let dir = tempfile::tempdir().unwrap();
             let (image, point) = (dir.path().join("image"), dir.path().join("mnt"));
             File::create(&image).unwrap().set_len(64 << 20).unwrap();
@@ -155,12 +180,16 @@ mod tests {
             let new = "6b331ec4-b909-4b3b-b878-bdaa00000003";
             let after = vec![Id { name: "uuid".into(), value: new.into() }];
             let place = Place { device: device.clone(), offset: 0, size: 64 << 20, before: Vec::new(), after };
+            // As an older kernel has it done, in one of the cases.
+            if outside {
+                seed_from_outside(&File::open(point).unwrap(), Path::new(&device)).unwrap();
+            }
             let done = set(&place, point);
             let raw = std::fs::read(image).unwrap()[1024 + 0x68..][..16].to_vec();
             umount2(point, MntFlags::empty()).unwrap();
             run("losetup", &["--detach", &device]);
             match done {
-                // Before Linux 6.18 a seed cannot be switched on, and before 6.0 there is no such call.
+                // Before Linux 6.0 there is no such call.
                 Err(error) if format!("{error:#}").contains("Linux") => {
                     skip(&format!("{features}: {error:#}"));
                     continue;
@@ -168,6 +197,9 @@ mod tests {
                 done => done.unwrap(),
             }
             assert_eq!(Uuid::from_slice(&raw).unwrap().to_string(), new, "{features}: on the medium while mounted");
+            // The next boot's check is not forced by backups that know other features.
+            let checked = run("e2fsck", &["-n", image]);
+            assert!(!checked.contains("backup"), "{features}: {checked}");
             run("e2fsck", &["-fn", image]);
             let told = run("tune2fs", &["-l", image]);
             let has = |line: &str| told.lines().any(|found| found.split_whitespace().eq(line.split(' ')));

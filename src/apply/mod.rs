@@ -2,6 +2,7 @@
 //! The only code that changes a guest: it works through a plan and takes no decisions.
 
 mod active;
+mod aside;
 mod device;
 mod entropy;
 mod journal;
@@ -25,6 +26,7 @@ use crate::plan::{Change, Plan, Stage};
 use crate::stamp::Record;
 use step::Executor;
 
+pub use aside::Mounted;
 use device::DeviceFailed;
 pub use journal::{adopt, restore_stamp};
 

@@ -65,10 +65,16 @@ pub fn unchanged(guest: &Guest, plan: &Plan, change: &Change) -> Result<()> {
     }
     let now = State::of(&guest.root, path)?;
     // Not PartialEq of the whole: a mode that changed is no reason to stop, other content is.
-    let same = match (&now, before) {
+    let is = |state: &State| match (&now, state) {
         (State::File(now), State::File(before)) => now.bytes == before.bytes,
         (now, before) => now == before,
     };
+    // What is written twice is as it was before the first time, or after it.
+    let first = plan.steps.iter().find_map(|step| match &step.change {
+        Change::Write { path: same, before, .. } if same == path => Some(before),
+        _ => None,
+    });
+    let same = is(before) || first.is_some_and(is);
     if !same {
         bail!("/{path} has changed since the plan was made");
     }

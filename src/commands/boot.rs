@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result};
 
 use super::apply::{carry_out, report};
 use super::{Exit, Opened, open, policy, print, say};
-use crate::apply::{self, Failure};
+use crate::apply::{self, Failure, Mounted};
 use crate::cli::Options;
+use crate::guest::disks::wanted_aside;
 use crate::guest::machine::Likeness;
 use crate::plan::draft::Purpose;
 use crate::plan::{Finding, Severity, Stage};
@@ -51,6 +52,7 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     look_at_disks(&mut guest, &policy, &mut findings);
+    let _mounted = see_the_boot_loader(options, &mut guest, &mut findings);
     let mut failed: Vec<Vec<String>> = Vec::new();
     loop {
         match once(options, &guest, &policy, &mut findings) {
@@ -70,6 +72,35 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
                 look_at_disks(&mut guest, &policy, &mut findings);
             }
             result => return result,
+        }
+    }
+}
+
+/// Mounts what the boot loader reads, where nobody else sees it: this boot mounts it later than ids change.
+fn see_the_boot_loader(options: &Options, guest: &mut Opened, findings: &mut Findings) -> Option<Mounted> {
+    let wanted = if guest.stage == Some(Stage::Early) { wanted_aside(&guest.root, &guest.disks) } else { Vec::new() };
+    if wanted.is_empty() {
+        return None;
+    }
+    let enter = |guest: &mut Opened| -> Result<Mounted> {
+        let mounted = Mounted::enter(wanted)?;
+        // What was opened before sees none of it.
+        let mut again = open(options)?;
+        (again.guest.stage, again.guest.disks.aside) = (guest.stage, mounted.list.clone());
+        again.guest.look_at_disks()?;
+        *guest = again;
+        Ok(mounted)
+    };
+    match enter(guest) {
+        Ok(mounted) => {
+            for (point, why) in &mounted.failed {
+                findings.tell(point, format!("{why}; what the boot loader reads there was not looked at"));
+            }
+            Some(mounted)
+        }
+        Err(error) => {
+            findings.tell("/boot", format!("{error:#}; what the boot loader reads was not looked at"));
+            None
         }
     }
 }

@@ -4,6 +4,7 @@
 mod adopt;
 mod apply;
 mod boot;
+mod boot_check;
 mod demo;
 mod inspect;
 mod list;
@@ -78,6 +79,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Apply(apply)) => apply::run(options, apply),
         Some(Command::Seal(consent)) => seal::run(options, consent),
         Some(Command::Inspect) => inspect::run(options),
+        Some(Command::BootCheck) => boot_check::run(options),
         Some(Command::Status) => status::run(options),
         Some(Command::List) => list::run(options),
         Some(Command::Policy(command)) => policy::run(options, *command),

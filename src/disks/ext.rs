@@ -208,6 +208,28 @@ pub fn plan_both(all: [&(impl Blocks + ?Sized); 2], uuid: Uuid, seed: Seed) -> R
     })
 }
 
+/// Must a checksum seed be switched on before the UUID can change?
+///
+/// # Errors
+/// When the device cannot be read, or its superblock is not sound.
+pub fn needs_seed(blocks: &(impl Blocks + ?Sized)) -> Result<bool, Trouble> {
+    let primary = primary(blocks)?.ok_or_else(nothing)?;
+    Ok(primary.has_csum() && !primary.incompat(incompat::CSUM_SEED))
+}
+
+/// The writes that switch the checksum seed on, under the same UUID, whether it is mounted or not: what the checksums begin
+/// with stays the same number.
+///
+/// # Errors
+/// When the device cannot be read, when its superblock is not sound, or has no checksums.
+pub fn plan_seed(blocks: &(impl Blocks + ?Sized)) -> Result<Patch, Trouble> {
+    let primary = primary(blocks)?.ok_or_else(nothing)?;
+    if !primary.has_csum() {
+        return Err(Trouble::Refused("it has no metadata_csum".into()));
+    }
+    written_everywhere(blocks, &primary, primary.uuid(), Some(primary.seed()))
+}
+
 fn nothing() -> Trouble {
     Trouble::Damaged("there is no ext superblock".into())
 }
@@ -228,6 +250,16 @@ fn planned(blocks: &(impl Blocks + ?Sized), primary: &Super, uuid: Uuid, seed: S
     }
     let wanted = (seeded || needs_seed).then(|| primary.seed());
 
+    written_everywhere(blocks, primary, uuid, wanted)
+}
+
+/// The writes that put this UUID and this seed into every superblock, the primary last.
+fn written_everywhere(
+    blocks: &(impl Blocks + ?Sized),
+    primary: &Super,
+    uuid: Uuid,
+    wanted: Option<u32>,
+) -> Result<Patch, Trouble> {
     let mut backups = Vec::new();
     for (group, offset) in backup_places(primary)? {
         let Some(sector) = read_within(blocks, offset, LENGTH)? else { continue };

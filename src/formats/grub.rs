@@ -36,15 +36,25 @@ fn is_argument(quote: &Quote<'_>) -> bool {
             return lead.contains("search.fs_uuid") || words.any(|word| word == "--fs-uuid" || word == "-u");
         }
     }
-    let token = lead.rsplit([' ', '\t', '"', '\'', '(', '>', '=']).next().unwrap_or_default();
+    let token = token(lead);
     match kind {
         Kind::LvmUuid => token.contains("lvmid/"),
         Kind::MdUuid => token.ends_with("mduuid/"),
         Kind::LuksUuid => token.ends_with("cryptouuid/"),
-        // `gnulinux-6.1.0-9-amd64-advanced-UUID` of 10_linux, `osprober-chain-1A2B-3C4D` of 30_os-prober.
-        Kind::FsUuid => token.starts_with("gnulinux-") || token.starts_with("osprober-"),
-        _ => false,
+        _ => is_menu_entry_id(quote),
     }
+}
+
+/// Is it part of a menu entry's id: `gnulinux-6.1.0-9-amd64-advanced-UUID` of 10_linux, `osprober-chain-1A2B-3C4D` of
+/// 30_os-prober?
+pub fn is_menu_entry_id(quote: &Quote<'_>) -> bool {
+    let token = token(quote.lead());
+    quote.spelling.kind == Kind::FsUuid && (token.starts_with("gnulinux-") || token.starts_with("osprober-"))
+}
+
+/// What stands right before an id, from the last letter that separates words.
+fn token(lead: &str) -> &str {
+    lead.rsplit([' ', '\t', '"', '\'', '(', '>', '=']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

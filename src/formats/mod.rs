@@ -2,7 +2,9 @@
 //! Text in, text out, without I/O; what a format does not understand it returns byte for byte.
 
 pub mod absolute_path;
+pub mod anchor;
 pub mod assignments;
+pub mod boot_refs;
 pub mod device_tags;
 pub mod encoding;
 pub mod fstab;

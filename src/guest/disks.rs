@@ -3,6 +3,7 @@
 //!
 //! The disks are those of the running system, by sysfs, or images that are named.
 
+mod aside;
 mod sysfs;
 mod usage;
 
@@ -19,6 +20,7 @@ use crate::disks::{self, Blocks as _, Format, Found};
 use crate::formats::fstab::{self, Source};
 use crate::plan::Renewal;
 use crate::root::Root;
+pub use aside::{Aside, wanted as wanted_aside};
 pub use sysfs::{Node, nodes};
 pub use usage::{Usage, partition_id};
 
@@ -29,6 +31,8 @@ pub struct Disks {
     pub list: Vec<Disk>,
     /// Why the disks of the running system were not looked at, a sentence.
     pub unseen: Option<String>,
+    /// What reseal has mounted for itself.
+    pub aside: Vec<Aside>,
     from: From,
     nodes: BTreeMap<String, Node>,
 }
@@ -97,14 +101,14 @@ impl Disks {
         Ok(Disks { list, from: From::Images(images.to_vec()), ..Disks::default() })
     }
 
-    /// Looks at the disks of the running system, whose tree is `root`. A disk that cannot be opened is told, no error.
+    /// Looks at the disks of the running system, whose tree is `root`; `aside` is what reseal has mounted for itself. A disk that cannot be opened is told, no error.
     ///
     /// # Errors
     /// When /sys or /proc cannot be read.
-    pub fn of_running_system(root: &Root) -> Result<Disks> {
+    pub fn of_running_system(root: &Root, aside: Vec<Aside>) -> Result<Disks> {
         let nodes = sysfs::nodes(root)?;
-        let mut disks = Disks { from: From::RunningSystem, ..Disks::default() };
-        let usages = match usage::of(root, &nodes)? {
+        let mut disks = Disks { from: From::RunningSystem, aside, ..Disks::default() };
+        let usages = match usage::of(root, &nodes, &disks.aside)? {
             Ok(usages) => usages,
             Err(why) => {
                 disks.unseen = Some(why);
@@ -136,7 +140,7 @@ impl Disks {
         match &self.from {
             From::Nowhere => Ok(Disks::default()),
             From::Images(images) => Disks::of_images(images),
-            From::RunningSystem => Disks::of_running_system(root),
+            From::RunningSystem => Disks::of_running_system(root, self.aside.clone()),
         }
     }
 

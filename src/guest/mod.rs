@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The guest: its file tree, and the facts about it that are gathered once.
 
+pub mod boot;
 pub mod disks;
 pub mod instance;
 pub mod links;
@@ -68,7 +69,7 @@ impl Guest {
     /// When /sys or /proc cannot be read.
     pub fn look_at_disks(&mut self) -> Result<()> {
         if self.running && self.machine.place != Place::Container {
-            self.disks = Disks::of_running_system(&self.root)?;
+            self.disks = Disks::of_running_system(&self.root, self.disks.aside.clone())?;
         }
         Ok(())
     }

@@ -227,6 +227,8 @@ pub enum Via {
     Shared,
     /// By the kernel, which has the file system mounted there.
     Kernel { mounted: String },
+    /// By writing sectors while what reseal has mounted for itself is unmounted.
+    Aside,
     /// By writing sectors while the swap space is not in use.
     Swap,
     /// By writing sectors while what stands on it is stopped, in this order; afterwards it starts again.

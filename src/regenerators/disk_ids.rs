@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `fs-uuids`, `swap`, `luks`, `lvm`, `md` and `disk-ids`: the ids on the guest's disks and disk images.
 
+mod boot_path;
 mod pick;
 mod refusal;
 mod running;
@@ -19,6 +20,7 @@ use pick::Pick;
 use refusal::Outlook;
 use unit::{Unit, kind};
 
+pub use boot_path::{boot_files, may_be_anchored};
 pub use running::plan as plan_running_system;
 
 /// What becomes of the ids.
@@ -230,17 +232,20 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     let keep = refusal::kept(outlook, unit);
     let after = unit.after(draft, &keep);
     let is_new = unit.members.iter().zip(&after).all(|(member, after)| unit.before(member) == *after);
-    let way = refusal::way(draft, outlook, unit, tpm).and_then(|via| match via {
-        Via::Kernel { .. } => Ok((via, !is_new)),
-        via => match unit.trial(&after) {
-            Ok(patches) => Ok((via, patches.iter().any(|patch| !patch.is_empty()))),
-            Err(error) => Err(format!("{error:#}")),
-        },
+    let carries = unit.members.iter().any(|member| !member.part.usage.carries.is_empty());
+    let way = refusal::way(draft, outlook, unit, tpm).and_then(|via| {
+        let changes = match via {
+            // What is mounted is not to be planned by its sectors.
+            Via::Kernel { .. } | Via::Aside => !is_new,
+            _ => unit.trial(&after).map_err(|error| format!("{error:#}"))?.iter().any(|patch| !patch.is_empty()),
+        };
+        let anchors = if carries && changes { outlook.boot.anchored(draft, unit, &after)? } else { Vec::new() };
+        Ok((via, changes, anchors))
     });
-    let (via, changes) = match way {
+    let (via, changes, anchors) = match way {
         Ok(way) => way,
         // An earlier stage of this run has set them, and now it is in use.
-        Err(_) if is_new => (Via::Sectors, false),
+        Err(_) if is_new => (Via::Sectors, false, Vec::new()),
         Err(why) => {
             let message = format!("the ids of the {} are left as they are: {why}", unit.variant());
             draft.finding(Severity::Warning, &place, message);
@@ -260,6 +265,9 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     if !keep.is_empty() {
         let message = format!("the ids {} stay: firmware or kernel boot by them", keep.join(", "));
         draft.finding(Severity::Warning, &place, message);
+    }
+    for (path, bytes) in anchors {
+        draft.anchor(&path, bytes)?;
     }
     if changes {
         draft.set_id(format, unit.places(after), via, "clones that share it are taken for one disk");

@@ -130,6 +130,7 @@ pub const WITHOUT_POLICY: [&str; 4] = [
     residue::Residue::ID,
 ];
 
+pub use disk_ids::{boot_files, may_be_anchored};
 pub use residue::{check as check_residue, paths as residue_paths};
 pub use seal::WANTED as UNIT_LINK;
 
@@ -152,6 +153,7 @@ pub enum OnError {
 pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_error: OnError) -> Result<Plan> {
     let mut draft = Draft::new(guest, purpose, past);
     let policy = &told(policy, &mut draft, on_error)?;
+    draft.quotes_follow = policy.selects(REFERENCES);
     // What a later stage sees of the files is more than an earlier one does: only what is changed now is decided now.
     let in_time = |entry: &Entry| guest.stage != Some(Stage::Early) || EARLY.contains(&entry.id);
     for entry in PIPELINE.iter().filter(|entry| policy.selects(entry.id) && in_time(entry)) {
@@ -166,7 +168,7 @@ pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_err
             draft.finding(Severity::Error, entry.id, format!("{error:#}; nothing of it was changed"));
         }
     }
-    if !policy.selects(REFERENCES) && purpose == Purpose::Reset {
+    if !draft.quotes_follow && purpose == Purpose::Reset {
         references::warn(&mut draft);
     }
     if purpose == Purpose::Seal {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Disk, Node, Part};
+use super::{Aside, Disk, Node, Part};
 use crate::disks::Format;
 use crate::formats::fstab::{self, Source};
 use crate::root::{Root, trim};
@@ -24,6 +24,8 @@ pub struct Usage {
     pub mount_points: Vec<String>,
     /// Is it mounted now?
     pub mounted: bool,
+    /// Has reseal mounted it, for itself?
+    pub aside: bool,
     /// Is it in use as swap space?
     pub swap: bool,
     /// Has the initramfs looked for a hibernated system on it?
@@ -47,8 +49,12 @@ struct Mount {
     source: String,
 }
 
-/// The usage of every device by name; a sentence where these are not the disks of this guest.
-pub fn of(root: &Root, nodes: &BTreeMap<String, Node>) -> Result<std::result::Result<BTreeMap<String, Usage>, String>> {
+/// The usage of every device by name, what reseal has mounted `aside` left out; a sentence where these are not the disks of this guest.
+pub fn of(
+    root: &Root,
+    nodes: &BTreeMap<String, Node>,
+    aside: &[Aside],
+) -> Result<std::result::Result<BTreeMap<String, Usage>, String>> {
     let text = |path: &str| -> Result<String> {
         Ok(String::from_utf8_lossy(&root.read(path)?.unwrap_or_default()).into_owned())
     };
@@ -73,6 +79,10 @@ pub fn of(root: &Root, nodes: &BTreeMap<String, Node>) -> Result<std::result::Re
         else {
             continue;
         };
+        if aside.iter().any(|own| own.point == mount.point) {
+            usage.aside = true;
+            continue;
+        }
         usage.mounted = true;
         rooted |= mount.point == "/";
         if BOOT_PATH.contains(&mount.point.as_str()) {
@@ -239,7 +249,7 @@ mod tests {
         fs::write(root.join("etc/fstab"), "UUID=B /boot ext4 defaults\nPARTUUID=1a2b3c4d-02 /x none x\n").unwrap();
         let root = Root::open(root).unwrap();
         let nodes = nodes(&root).unwrap();
-        let usages = of(&root, &nodes).unwrap().unwrap();
+        let usages = of(&root, &nodes, &[]).unwrap().unwrap();
         assert_eq!((&usages["vda1"].carries[..], usages["vda1"].mounted), (&["/".to_owned()][..], true));
         assert_eq!(usages["vdb"].mount_points, ["/srv/my data"]);
         assert!(usages["vda2"].swap && usages["vda2"].resume && !usages["vda2"].mounted);
@@ -269,6 +279,6 @@ mod tests {
         fs::create_dir_all(dir.path().join("proc/self")).unwrap();
         fs::write(dir.path().join("proc/self/mountinfo"), "1 0 0:30 / / rw - overlay overlay rw\n").unwrap();
         let root = Root::open(dir.path()).unwrap();
-        assert!(of(&root, &nodes(&root).unwrap()).unwrap().is_err());
+        assert!(of(&root, &nodes(&root).unwrap(), &[]).unwrap().is_err());
     }
 }

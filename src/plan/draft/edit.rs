@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Draft, Node, Op, Touch};
+use super::{Anchor, Draft, Node, Op, Touch};
 use crate::disks::Format;
 use crate::plan::key::KeySpec;
 use crate::plan::{Change, Live, Place, PublicForm, State, Via};
@@ -22,6 +22,38 @@ impl Draft<'_> {
             None => self.owned(0o644)?,
         };
         self.put(&place, bytes, meta, why)
+    }
+
+    /// Content that a file has while the ids of what lies in partitions change, so that what it names is found before and
+    /// after. It must be [ended](Draft::end_anchor).
+    ///
+    /// # Errors
+    /// When the path cannot be resolved.
+    pub fn anchor(&mut self, path: &str, bytes: Vec<u8>) -> Result<()> {
+        let place = self.resolve(path)?;
+        self.anchors.insert(place, Anchor { contents: bytes, tables: None });
+        Ok(())
+    }
+
+    /// Content of a file that has an [anchor](Draft::anchor) while the ids of partitions change, none of which it names for
+    /// the time of a change any more.
+    ///
+    /// # Errors
+    /// When the path cannot be resolved.
+    pub fn end_anchor(&mut self, path: &str, bytes: Vec<u8>) -> Result<()> {
+        let place = self.resolve(path)?;
+        if let Some(anchor) = self.anchors.get_mut(&place) {
+            anchor.tables = Some(bytes);
+        }
+        Ok(())
+    }
+
+    /// What was drafted with [`Draft::anchor`] for a file.
+    ///
+    /// # Errors
+    /// When the path cannot be resolved.
+    pub fn anchored(&self, path: &str) -> Result<Option<&Vec<u8>>> {
+        Ok(self.anchors.get(&self.resolve(path)?).map(|anchor| &anchor.contents))
     }
 
     /// Puts a file in place of whatever stands at `path`, a link there not followed.

@@ -1,10 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the draft to the plan: only what differs from the disk, in the order in which it may be done.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::{Draft, Node, Op};
+use super::{Anchor, Draft, Node, Op};
 use crate::plan::{Change, Content, Live, Plan, Stage, State, Step, VERSION};
+
+/// When in a run a step comes; in the order of the touches within one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// What the boot loader reads, in a form that holds before and after: no id changes before the boot path knows.
+    Anchors,
+    /// Ids of what lies in partitions. Whatever quotes an id may have had another one before: a name that is lost is worse
+    /// than one too many.
+    Contents,
+    /// What the boot loader reads, as it stays: nothing names a partition only for the time of the change any more.
+    BootFiles,
+    /// Ids of tables.
+    Tables,
+    /// All other files.
+    Files,
+    /// The running system.
+    Live,
+}
 
 impl Draft<'_> {
     /// The finished list: only what differs from the disk, what the boot loader reads first, so that no identity
@@ -14,6 +32,9 @@ impl Draft<'_> {
     /// When the guest cannot be read.
     pub fn into_plan(self) -> Result<Plan> {
         let mut steps = Vec::new();
+        for (place, anchor) in &self.anchors {
+            self.anchor_steps(place, anchor, &mut steps)?;
+        }
         for touch in &self.touches {
             let change = match &touch.what {
                 Op::Ready(change) => Some(change.clone()),
@@ -26,18 +47,47 @@ impl Draft<'_> {
                     Change::Keygen { .. } | Change::Publish { .. } => Stage::Keys,
                     _ => Stage::System,
                 };
-                steps.push(Step { stage, change, by: touch.by.clone(), why: touch.why.clone() });
+                let step = Step { stage, change, by: touch.by.clone(), why: touch.why.clone() };
+                steps.push((self.turn(&step.change), step));
             }
         }
-        steps.sort_by_key(|step| match &step.change {
-            Change::Write { path, .. } | Change::Remove { path, .. } if on_boot_path(path) => 0,
-            Change::Copy { .. } | Change::Live(Live::DeviceNames { .. }) => 0,
-            // Whatever quotes an id may have had another one before: a name that is lost is worse than one too many.
-            Change::SetId { .. } => 1,
-            Change::Live(_) => 3,
-            _ => 2,
-        });
+        steps.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let steps = steps.into_iter().map(|(_, step)| step).collect();
         Ok(Plan { version: VERSION, seed: self.past.seed, renewals: self.renewals, steps, findings: self.findings })
+    }
+
+    fn turn(&self, change: &Change) -> Turn {
+        match change {
+            Change::Write { path, .. } if self.anchors.contains_key(path) => Turn::Files,
+            Change::Write { path, .. } | Change::Remove { path, .. } if on_boot_path(path) => Turn::Anchors,
+            Change::Copy { .. } | Change::Live(Live::DeviceNames { .. }) => Turn::Anchors,
+            Change::SetId { format, .. } if format.is_table() => Turn::Tables,
+            Change::SetId { .. } => Turn::Contents,
+            Change::Live(_) => Turn::Live,
+            _ => Turn::Files,
+        }
+    }
+
+    /// The steps that give a file the content that it has while ids change, and take it away again.
+    fn anchor_steps(&self, place: &str, anchor: &Anchor, steps: &mut Vec<(Turn, Step)>) -> Result<()> {
+        let Some(tables) = &anchor.tables else { bail!("/{place} would stay as it is only while ids change") };
+        let mut before = State::of(&self.guest.root, &self.backing(place))?;
+        let Some(stat) = self.guest.root.stat(&self.backing(place))? else { bail!("/{place} is gone") };
+        let touch = self.touches.iter().find(|touch| touch.what == Op::Node(place.to_owned()));
+        let by = touch.map(|touch| touch.by.clone()).unwrap_or_default();
+        for (turn, bytes, why) in [
+            (Turn::Anchors, &anchor.contents, "names what it needs so that it is found before ids change and after"),
+            (Turn::BootFiles, tables, "names what it needs by the new ids"),
+        ] {
+            let after = Content { bytes: bytes.clone(), public: stat.meta.is_public() };
+            if before == State::File(after.clone()) {
+                continue;
+            }
+            let change = Change::Write { path: place.to_owned(), before, after: after.clone(), meta: stat.meta };
+            steps.push((turn, Step { stage: Stage::Early, change, by: by.clone(), why: why.to_owned() }));
+            before = State::File(after);
+        }
+        Ok(())
     }
 
     /// The paths that the plan changes, as it stands.
@@ -58,7 +108,11 @@ impl Draft<'_> {
 
     fn change(&self, place: &str) -> Result<Option<Change>> {
         let path = place.to_owned();
-        let before = self.before.get(place).cloned().unwrap_or(State::Absent);
+        let mut before = self.before.get(place).cloned().unwrap_or(State::Absent);
+        let tables = self.anchors.get(place).and_then(|anchor| anchor.tables.as_ref());
+        if let (Some(tables), State::File(content)) = (tables, &mut before) {
+            content.bytes.clone_from(tables);
+        }
         // What is written over is shown beside its successor; what goes is shown by its digest, as it may be a secret
         // whatever its mode.
         let hidden = |before: State| match before {

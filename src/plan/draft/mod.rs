@@ -56,6 +56,15 @@ enum Node {
     Opaque,
 }
 
+/// What a file holds before it is written as drafted.
+#[derive(Debug, Clone)]
+struct Anchor {
+    /// While the ids of what lies in partitions change.
+    contents: Vec<u8>,
+    /// While those of the partitions do, which may have stood in for the others.
+    tables: Option<Vec<u8>>,
+}
+
 /// One entry of the plan in the making; files are completed from the nodes at the end.
 #[derive(Debug, Clone)]
 struct Touch {
@@ -79,12 +88,16 @@ pub struct Draft<'g> {
     pub purpose: Purpose,
     /// What the guest is told of itself.
     pub instance: Instance,
+    /// Do the files that quote a renewed identity follow it?
+    pub quotes_follow: bool,
     past: Past,
     by: &'static str,
     mounted: BTreeSet<String>,
     nodes: BTreeMap<String, Node>,
     /// What stood on disk at each path that is touched.
     before: BTreeMap<String, State>,
+    /// What files hold while the ids on disks change.
+    anchors: BTreeMap<String, Anchor>,
     moves: Vec<(String, String)>,
     touches: Vec<Touch>,
     renewals: Vec<Renewal>,
@@ -98,11 +111,13 @@ impl<'g> Draft<'g> {
             guest,
             purpose,
             instance: Instance::default(),
+            quotes_follow: true,
             past,
             by: "",
             mounted: guest.mount_points(),
             nodes: BTreeMap::new(),
             before: BTreeMap::new(),
+            anchors: BTreeMap::new(),
             moves: Vec::new(),
             touches: Vec::new(),
             renewals: Vec::new(),

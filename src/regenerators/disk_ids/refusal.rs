@@ -3,11 +3,13 @@
 
 use crate::disks::swap::HIBERNATED;
 use crate::disks::{Format, Found, Id};
+use crate::formats::anchor;
 use crate::formats::fstab::{self, Source};
 use crate::guest::disks::Part;
 use crate::plan::draft::Draft;
 use crate::plan::{Active, Stage, Via};
 
+use super::boot_path::BootPath;
 use super::unit::{Member, Unit};
 
 /// What of the running system is looked at once for all units.
@@ -18,6 +20,8 @@ pub struct Outlook {
     firmware: Vec<u8>,
     /// Devices that fstab(5) and crypttab(5) name by a path.
     named: Vec<String>,
+    /// What the boot loader reads.
+    pub boot: BootPath,
 }
 
 impl Outlook {
@@ -25,11 +29,14 @@ impl Outlook {
     pub fn of(draft: &Draft<'_>) -> Outlook {
         let read = |path: &str| draft.guest.root.read(path).ok().flatten().unwrap_or_default();
         let text = |path: &str| String::from_utf8_lossy(&read(path)).into_owned();
-        let mut outlook = Outlook { command_line: String::new(), firmware: Vec::new(), named: Vec::new() };
+        let mut outlook =
+            Outlook { command_line: String::new(), firmware: Vec::new(), named: Vec::new(), boot: BootPath::default() };
         if !draft.guest.disks.are_running() {
             return outlook;
         }
-        outlook.command_line = text("proc/cmdline").to_lowercase();
+        outlook.boot = BootPath::of(draft);
+        // A boot that follows a cut may have been by names that stand in for others.
+        outlook.command_line = anchor::settled(&text("proc/cmdline")).to_lowercase();
         // UEFI 8.2, global variables: Boot#### in the vendor's own name space.
         const VARIABLES: &str = "sys/firmware/efi/efivars";
         for name in draft.guest.root.list(VARIABLES).unwrap_or_default() {
@@ -44,7 +51,7 @@ impl Outlook {
     }
 
     /// Does the kernel's command line quote it, in whatever spelling?
-    fn on_command_line(&self, id: &Id) -> bool {
+    pub fn on_command_line(&self, id: &Id) -> bool {
         let value = id.value.to_lowercase();
         let bare = value.replace('-', "");
         self.command_line.contains(&value) || bare.len() == 32 && self.command_line.contains(&bare)
@@ -72,11 +79,9 @@ pub fn kept(outlook: &Outlook, unit: &Unit<'_>) -> Vec<String> {
 pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> Result<Via, String> {
     let part = |of: &dyn Fn(&Member<'_>) -> bool| unit.members.iter().any(of);
     let mounted = unit.members.iter().find(|member| member.part.usage.mounted).map(|member| &member.part.usage);
-    if let Some(usage) = unit.members.iter().map(|member| &member.part.usage).find(|usage| !usage.carries.is_empty()) {
-        return Err(format!(
-            "{} is on it, and the boot path's quotes of them do not follow yet",
-            usage.carries.join(" and ")
-        ));
+    let carries = part(&|member| !member.part.usage.carries.is_empty());
+    if carries {
+        outlook.boot.may_change(draft, outlook, unit)?;
     }
     if part(&|member| member.part.usage.network) {
         return Err("it is reached over a network, where other machines may use it by them".into());
@@ -87,7 +92,7 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
     if part(&|member| member.part.usage.resume) {
         return Err("the initramfs looks for a hibernated system there by its UUID".into());
     }
-    if unit.format != Format::Gpt && unit.ids().any(|id| outlook.on_command_line(id)) {
+    if unit.format != Format::Gpt && !carries && unit.ids().any(|id| outlook.on_command_line(id)) {
         return Err("the kernel's command line quotes them".into());
     }
     if tpm && matches!(unit.format, Format::Luks | Format::Gpt) {
@@ -112,7 +117,7 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
     let via = if draft.guest.disks.are_running() { in_use(draft, outlook, unit)? } else { Via::Sectors };
     // A file system that is mounted is told to be so by its own superblock.
     let refusal = unit.members.iter().find_map(|member| member.found.refusal.clone());
-    if let (Some(refusal), None) = (refusal, mounted) {
+    if let (Some(refusal), None, false) = (refusal, mounted, via == Via::Aside) {
         return Err(refusal);
     }
     for member in unit.members.iter().filter(|_| !unit.format.is_table()) {
@@ -151,6 +156,9 @@ fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, 
             }
             _ => Err(format!("it is mounted at {at}; a first boot changes them before that")),
         };
+    }
+    if usages().any(|usage| usage.aside) {
+        return Ok(Via::Aside);
     }
     if usages().any(|usage| usage.swap) {
         return Ok(Via::Swap);

@@ -7,12 +7,14 @@ use anyhow::Result;
 
 use super::unreadable;
 use crate::catalogue::{Format, Reference};
+use crate::formats::anchor;
 use crate::formats::device_tags::{self, Rules};
 use crate::formats::encoding::AnyText;
 use crate::formats::grub;
 use crate::formats::known_ids::KnownIds;
 use crate::plan::draft::Draft;
 use crate::plan::{Kind, Renewal, Severity};
+use crate::root::trim;
 
 /// Where a mapping of a LUKS container may be given its name, beside the boot loader's entries.
 const NAMING: [&str; 6] = [
@@ -66,23 +68,36 @@ impl Disks {
     pub fn rewrite(&mut self, draft: &mut Draft<'_>, reference: &Reference, path: &str) -> Result<()> {
         let Some(file) = self.look(draft, path)? else { return Ok(()) };
         let rules = Rules { fields: &reference.fields, named: &self.named };
+        // An earlier boot may have been cut off while ids changed.
+        let is_boot_file = crate::regenerators::may_be_anchored(trim(path));
+        let text = if is_boot_file { anchor::settled(&file.text) } else { file.text.clone() };
         let mut kinds = BTreeSet::new();
-        let mut new = self.ids.replace(&file.text, |quote| {
-            let is_meant = match reference.format {
-                Format::Grub => grub::is_meant(quote, rules),
-                _ => device_tags::is_meant(quote, rules),
-            };
-            let kind = quote.spelling.kind;
-            let follows = is_meant && reference.kinds.contains(&kind);
-            kinds.extend(follows.then_some(kind));
-            follows
-        });
-        if reference.format == Format::Grub {
-            new = grub::keep_size(&file.text, new);
+        let mut follow = |is_now: &dyn Fn(Kind) -> bool| {
+            let new = self.ids.replace(&text, |quote| {
+                let is_meant = match reference.format {
+                    Format::Grub => grub::is_meant(quote, rules),
+                    _ => device_tags::is_meant(quote, rules),
+                };
+                let kind = quote.spelling.kind;
+                let follows = is_meant && reference.kinds.contains(&kind) && is_now(kind);
+                kinds.extend(follows.then_some(kind));
+                follows
+            });
+            if reference.format == Format::Grub { grub::keep_size(&text, new) } else { new }
+        };
+        let new = follow(&|_| true);
+        if text != file.text && draft.anchored(path)?.is_none() {
+            draft.anchor(path, file.encode(&file.text))?;
+        }
+        if is_boot_file && draft.anchored(path)?.is_some() {
+            let without_tables = follow(&|kind| !matches!(kind, Kind::PartitionId | Kind::DiskId));
+            draft.end_anchor(path, file.encode(&without_tables))?;
         }
         if new != file.text {
             let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-            draft.write(path, file.encode(&new), &format!("quotes the {}", kinds.join(", ")))?;
+            let why =
+                if kinds.is_empty() { "names it as before".into() } else { format!("quotes the {}", kinds.join(", ")) };
+            draft.write(path, file.encode(&new), &why)?;
         }
         Ok(())
     }

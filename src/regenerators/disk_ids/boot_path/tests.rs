@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A root on a real ext4, in a real table, as the early stage of a boot finds it.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+use crate::guest::Guest;
+use crate::guest::boot::{self, Link};
+use crate::guest::disks::Disks;
+use crate::plan::draft::{Past, Purpose};
+use crate::plan::{Change, Plan, Step, derive::Seed};
+use crate::policy::Policy;
+use crate::regenerators::{self, OnError};
+
+const MENU: &str = "set root='hd0,gpt1'\nsearch --no-floppy --fs-uuid --set=root $\n\
+                    menuentry 'Debian' $menuentry_id_option 'gnulinux-simple-$' {\n\tlinux /boot/vmlinuz root=UUID=$ ro quiet\n}\n";
+
+/// A guest below `dir` whose disk is an image there.
+struct Clone {
+    dir: tempfile::TempDir,
+    uuid: String,
+}
+
+impl Clone {
+    fn new(features: &str) -> Clone {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("disk");
+        fs::File::create(&image).unwrap().set_len(40 << 20).unwrap();
+        let table = dir.path().join("table");
+        fs::write(&table, "label: gpt\nstart=2048, size=32M\nsize=1M\n").unwrap();
+        run(Command::new("sfdisk").arg("-q").arg(&image).stdin(fs::File::open(&table).unwrap()));
+        fs::OpenOptions::new().write(true).open(&image).unwrap().write_all_at(b"GRUB", 0x180).unwrap();
+        let make = ["-q", "-F", "-t", "ext4", "-O", features, "-E", "offset=1048576"];
+        run(Command::new("mke2fs").args(make).arg(&image).arg("32M"));
+        let mut clone = Clone { dir, uuid: String::new() };
+        clone.uuid = clone
+            .guest()
+            .disks
+            .parts()
+            .find_map(|(_, part)| {
+                part.found.iter().find(|found| found.format == Format::Ext).map(|found| found.ids[0].value.clone())
+            })
+            .unwrap();
+        clone.put("boot/grub/grub.cfg", MENU);
+        clone.put("boot/initrd.img-6.1", "");
+        clone.put("usr/sbin/mkinitramfs", "");
+        let id = clone.partition(2);
+        clone.put("etc/fstab", &format!("UUID=$ / ext4 errors=remount-ro 0 1\nPARTUUID={id} none swap sw 0 0\n"));
+        clone.put("proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=UUID=$ ro quiet\n");
+        clone
+    }
+
+    fn partition(&self, number: u32) -> String {
+        let guest = self.guest();
+        let mut parts = guest.disks.parts().filter(|(_, part)| part.number == Some(number));
+        parts.find_map(|(disk, part)| partition_id(disk, part)).unwrap()
+    }
+
+    fn put(&self, path: &str, content: &str) {
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let fill = content.replace("$menuentry", "\0").replace('$', &self.uuid).replace('\0', "$menuentry");
+        fs::write(path, fill).unwrap();
+    }
+
+    fn root(&self) -> std::path::PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn guest(&self) -> Guest {
+        fs::create_dir_all(self.root()).unwrap();
+        let mut list = Disks::of_images(&[self.dir.path().join("disk")]).unwrap().list;
+        for part in list.iter_mut().flat_map(|disk| &mut disk.parts).filter(|part| part.number == Some(1)) {
+            part.usage.mounted = true;
+            part.usage.carries.push("/".into());
+            part.usage.mount_points.push("/".into());
+        }
+        Guest { disks: Disks::as_if_running(list), stage: Some(Stage::Early), ..Guest::open(&self.root()).unwrap() }
+    }
+
+    fn plan(&self) -> Plan {
+        let past = Past::none(Seed::try_from("07".repeat(32)).unwrap());
+        regenerators::plan(&Policy::default(), &self.guest(), past, Purpose::Reset, OnError::Stop).unwrap()
+    }
+
+    /// Why the root keeps its id.
+    fn kept(&self) -> String {
+        let plan = self.plan();
+        assert!(!plan.steps.iter().any(|step| matches!(step.change, Change::SetId { format: Format::Ext, .. })));
+        let about = plan.findings.iter().find(|finding| finding.message.contains("ids of the ext4"));
+        about.unwrap_or_else(|| panic!("{:?}", plan.findings)).message.clone()
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn written<'p>(step: &'p Step, path: &str) -> Option<&'p str> {
+    match &step.change {
+        Change::Write { path: at, after, .. } if at == path => std::str::from_utf8(&after.bytes).ok(),
+        _ => None,
+    }
+}
+
+fn has_tools() -> bool {
+    let has = |name: &str| ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(name).exists());
+    let ready = has("sfdisk") && has("mke2fs");
+    if !ready {
+        eprintln!("SKIPPED: boot_path: it takes sfdisk and mke2fs");
+        assert!(std::env::var_os("RESEAL_TEST_REQUIRE").is_none(), "sfdisk or mke2fs is missing");
+    }
+    ready
+}
+
+/// Before the id changes the menu knows both, afterwards only the new one, and the table comes when nothing names a
+/// partition any more. Every stop in between leaves a menu that boots, and ends in the same files.
+#[test]
+fn the_menu_goes_before_the_id_and_after_it() {
+    if !has_tools() {
+        return;
+    }
+    let clone = Clone::new("metadata_csum_seed");
+    let plan = clone.plan();
+    let menu = "boot/grub/grub.cfg";
+    let at = |is: &dyn Fn(&Step) -> bool| -> Vec<usize> {
+        (0..).zip(&plan.steps).filter(|(_, step)| is(step)).map(|(number, _)| number).collect()
+    };
+    let menus = at(&|step| written(step, menu).is_some());
+    let ids = at(&|step| matches!(&step.change, Change::SetId { format: Format::Ext, .. }));
+    let tables = at(&|step| matches!(&step.change, Change::SetId { format: Format::Gpt, .. }));
+    let fstab = at(&|step| written(step, "etc/fstab").is_some());
+    let ([first, last], [id], [table], [one, two, three]) = (&menus[..], &ids[..], &tables[..], &fstab[..]) else {
+        panic!("{:?}", plan.steps)
+    };
+    assert!(first < id && id < last && last < table, "{:?}", plan.steps);
+    // By fstab the root is made writable, and it names a partition of its own.
+    assert!(one < id && id < two && two < table && table < three, "{:?}", plan.steps);
+    let part = |at: usize| written(&plan.steps[at], "etc/fstab").unwrap().matches("PARTUUID=").count();
+    assert_eq!((part(*one), part(*two), part(*three)), (2, 1, 1));
+    assert!(plan.steps.iter().all(|step| step.stage == Stage::Early));
+
+    let renewal = plan.renewals.iter().find(|renewal| renewal.old.as_deref() == Some(&clone.uuid)).unwrap();
+    let new = renewal.new.clone().unwrap();
+    let (both, end) = (written(&plan.steps[*first], menu).unwrap(), written(&plan.steps[*last], menu).unwrap());
+    assert!(
+        both.contains(&format!("--set=root {}\nsearch", clone.uuid))
+            && both.contains(&format!("--set=root {new} # reseal\n"))
+    );
+    assert!(
+        both.contains(" root=PARTUUID=") && both.contains(&format!(" reseal.root=UUID={} ro", clone.uuid)),
+        "{both}"
+    );
+    assert_eq!(end, MENU.replace("$menuentry", "\0").replace('$', &new).replace('\0', "$menuentry"));
+
+    // A boot that was cut off after the first file, by the names that it gave, plans to the same end.
+    clone.put(menu, both);
+    let line = both.lines().find_map(|line| line.trim().strip_prefix("linux ")).unwrap();
+    clone.put("proc/cmdline", &format!("BOOT_IMAGE={line}\n"));
+    let again = clone.plan();
+    let menus: Vec<&str> = again.steps.iter().filter_map(|step| written(step, menu)).collect();
+    assert_eq!(menus, [end], "{:?}", again.steps);
+    let tables = again.steps.iter().filter(|step| matches!(&step.change, Change::SetId { format: Format::Gpt, .. }));
+    assert_eq!(tables.count(), 1);
+    assert_eq!(again.renewals, plan.renewals);
+
+    // With the id changed and both files as they were left, they end before the table changes.
+    clone.put("etc/fstab", written(&plan.steps[*one], "etc/fstab").unwrap());
+    run(Command::new("tune2fs").args(["-U", &new]).arg(clone.dir.path().join("disk?offset=1048576")));
+    let past = Past { decided: plan.renewals.clone(), ..Past::none(plan.seed) };
+    let guest = clone.guest();
+    let late = regenerators::plan(&Policy::default(), &guest, past, Purpose::Reset, OnError::Stop).unwrap();
+    let names: Vec<String> = late.steps.iter().map(|step| crate::plan::show::title(&step.change)).collect();
+    let at = |is: &dyn Fn(&Step) -> bool| late.steps.iter().position(is).unwrap_or_else(|| panic!("{names:?}"));
+    let table = at(&|step| matches!(&step.change, Change::SetId { format: Format::Gpt, .. }));
+    assert!(at(&|step| written(step, menu) == Some(end)) < table, "{names:?}");
+    let settled = |text: &str| text.starts_with(&format!("UUID={new} / "));
+    assert!(at(&|step| written(step, "etc/fstab").is_some_and(settled)) < table, "{names:?}");
+}
+
+#[test]
+fn the_root_keeps_its_id_where_the_boot_is_not_understood() {
+    if !has_tools() {
+        return;
+    }
+    let clone = Clone::new("metadata_csum_seed");
+    let mut cases: Vec<(&str, &str, &str)> = vec![
+        ("sys/firmware/efi/fw_platform_size", "64", "EFI system partition"),
+        ("boot/grub/grub.cfg", "linux /vmlinuz 'root=UUID=$'\n", "/boot/grub/grub.cfg: line 1"),
+        ("boot/grub/grub.cfg", "", "no file that is known here gives it"),
+        ("etc/initramfs-tools/conf.d/root", "ROOT=UUID=$\n", "/etc/initramfs-tools/conf.d/root"),
+    ];
+    for (path, content, part) in cases.drain(..) {
+        let before = fs::read(clone.root().join(path)).ok();
+        clone.put(path, content);
+        let why = clone.kept();
+        assert!(why.contains(part), "{path}: {why}");
+        match before {
+            Some(before) => fs::write(clone.root().join(path), before).unwrap(),
+            None => fs::remove_file(clone.root().join(path)).unwrap(),
+        }
+        let _ = fs::remove_dir(clone.root().join("sys/firmware/efi"));
+    }
+    let disk = fs::OpenOptions::new().write(true).open(clone.dir.path().join("disk")).unwrap();
+    disk.write_all_at(b"LILO", 0x180).unwrap();
+    assert!(clone.kept().contains("the GRUB that reads it is not on"));
+    disk.write_all_at(b"GRUB", 0x180).unwrap();
+    fs::remove_file(clone.root().join("usr/sbin/mkinitramfs")).unwrap();
+    assert!(clone.kept().contains("only an initramfs of initramfs-tools"));
+}
+
+/// Without a checksum seed one has to be switched on, which GRUB must be able to read.
+#[test]
+fn grub_is_asked_whether_it_reads_a_checksum_seed() {
+    if !has_tools() {
+        return;
+    }
+    let clone = Clone::new("metadata_csum,^metadata_csum_seed");
+    assert!(clone.kept().contains("whether GRUB can read that is not known"));
+    let module = |mask: u32| {
+        let path = clone.root().join("boot/grub/i386-pc/ext2.mod");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, [b"code", &(!mask).to_le_bytes()[..]].concat()).unwrap();
+    };
+    module(0x103d6);
+    assert!(clone.kept().contains("cannot read that, as /boot/grub/i386-pc/ext2.mod says"));
+    module(0x163d6);
+    assert!(clone.plan().steps.iter().any(|step| matches!(step.change, Change::SetId { format: Format::Ext, .. })));
+}
+
+#[test]
+fn a_module_tells_what_it_reads() {
+    let module = |mask: u32| [&b"\x90\xf7\xc2"[..], &(!mask).to_le_bytes(), b"\x0f\x85"].concat();
+    // Debian's 2.06-13, and 2.06 as it was released.
+    assert!(knows_seed(&module(0x163d6)));
+    assert!(!knows_seed(&module(0x103d6)));
+    assert!(!knows_seed(&module(0x2d6)) && !knows_seed(b"\x7fELF") && !knows_seed(b""));
+    assert!(!knows_seed(&[module(0x163d6), module(0x103d6)].concat()));
+}
+
+/// Link by link: as it was, in the form in between, and with an id that nothing has.
+#[test]
+fn the_boot_is_checked_link_by_link() {
+    if !has_tools() {
+        return;
+    }
+    let clone = Clone::new("metadata_csum_seed");
+    clone.put("boot/vmlinuz", "");
+    let links = || {
+        let guest = clone.guest();
+        boot::links(&guest, &boot_files(&guest).unwrap()).unwrap()
+    };
+    let told = |links: &[Link]| -> Vec<(String, usize, bool)> {
+        links.iter().map(|link| (link.by.clone(), link.line, link.good)).collect()
+    };
+    let good = |by: &str, line: usize| (by.to_owned(), line, true);
+    assert_eq!(told(&links()), [good("search", 2), good("linux", 4), good("root", 4), good("/", 1), good("none", 2)]);
+    let plan = clone.plan();
+    let both = plan.steps.iter().find_map(|step| written(step, "boot/grub/grub.cfg")).unwrap();
+    clone.put("boot/grub/grub.cfg", both);
+    let between = links();
+    // The new id is not there yet, and one of the two searches is enough.
+    assert_eq!(
+        told(&between),
+        [good("search", 2), good("search", 3), good("linux", 5), good("root", 5), good("/", 1), good("none", 2)]
+    );
+    assert!(between[1].found.is_empty() && between[3].target.starts_with("PARTUUID="));
+    clone.put(
+        "boot/grub/grub.cfg",
+        "search --fs-uuid 11112222-3333-4444-8555-666677778888\nlinux /vmlinuz-gone root=PARTUUID=1-2\n",
+    );
+    assert_eq!(links().iter().filter(|link| !link.good).count(), 3);
+}
