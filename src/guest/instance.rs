@@ -7,6 +7,7 @@
 
 mod command_line;
 mod credentials;
+mod drive;
 mod file;
 mod fw_cfg;
 mod smbios;
@@ -46,6 +47,8 @@ pub enum Source {
     FwCfg,
     /// VMware's `guestinfo`.
     Vmware,
+    /// A small file system with a label of its own, `RESEAL`, `cidata` or `config-2`.
+    Drive,
     /// A file in the guest.
     File,
     /// The table `[[instance.machine]]` of the policy.
@@ -54,12 +57,13 @@ pub enum Source {
 
 impl Source {
     /// All, in the order of the default.
-    pub const ALL: [Source; 7] = [
+    pub const ALL: [Source; 8] = [
         Source::CommandLine,
         Source::Credentials,
         Source::Smbios,
         Source::FwCfg,
         Source::Vmware,
+        Source::Drive,
         Source::File,
         Source::Policy,
     ];
@@ -72,6 +76,7 @@ impl Source {
             Source::Smbios => "SMBIOS",
             Source::FwCfg => "QEMU's fw_cfg",
             Source::Vmware => "VMware's guestinfo",
+            Source::Drive => "a config drive",
             Source::File => "a file",
             Source::Policy => "the policy",
         }
@@ -83,6 +88,7 @@ impl Source {
         match self {
             Source::File | Source::Policy => true,
             Source::Credentials => guest.machine.place != Place::Offline,
+            Source::Drive => guest.machine.place != Place::Container,
             _ => !matches!(guest.machine.place, Place::Container | Place::Offline),
         }
     }
@@ -94,6 +100,7 @@ impl Source {
             Source::Smbios => smbios::read(guest),
             Source::FwCfg => fw_cfg::read(guest),
             Source::Vmware => vmware::read(guest),
+            Source::Drive => drive::read(guest, policy.drive.as_deref()),
             Source::File => file::read(guest),
             Source::Policy => table::read(guest, &policy.machine),
         }
@@ -154,6 +161,9 @@ impl Instance {
 
     fn take(&mut self, told: Told, policy: &InstancePolicy) {
         let from = &told.from;
+        let left =
+            told.left.iter().map(|left| Trouble { severity: Severity::Note, message: format!("{from}: {left}") });
+        self.troubles.extend(left);
         if self.hostname.is_none() {
             self.hostname = told.hostname.map(|value| Answer { value, from: from.clone() });
         }

@@ -36,11 +36,14 @@ pub const INSTANCE_EXAMPLE: &str = r#"[instance]
 # reseal.hostname=NAME and reseal.ip= (in the syntax of the kernel's ip=) on the kernel's command line. "credentials" of
 # systemd: reseal.hostname, reseal.ip, reseal.instance. "smbios": strings of type 11 or 1, reseal:hostname=NAME and so on,
 # or io.systemd.credential:reseal.hostname=NAME. "fw-cfg" of QEMU: opt/org.reseal/hostname and so on. "vmware":
-# guestinfo.reseal.hostname and so on. "file": /etc/reseal/instance.toml. "policy": the table below.
-sources = ["command-line", "credentials", "smbios", "fw-cfg", "vmware", "file", "policy"]
+# guestinfo.reseal.hostname and so on. "drive": a disk or CD with the label RESEAL (instance.toml), cidata (NoCloud's
+# meta-data and network-config) or config-2 (OpenStack). "file": /etc/reseal/instance.toml. "policy": the table below.
+sources = ["command-line", "credentials", "smbios", "fw-cfg", "vmware", "drive", "file", "policy"]
 # Policy keys that instance data may set, in its table [policy]: ["hostname.mode"], say. The modes of all regenerators,
 # hostname.name, ssh-host-keys.types, machine-id.dbus and the settings of mac-address can be allowed, nothing else.
 allow = []
+# The config drive, a device or an image file in the guest, instead of what has such a label:
+# drive = "/dev/vdb"
 # One table for each machine that is known by its hardware; every fact given must hold:
 # [[instance.machine]]
 # match = { smbios-uuid = "...", serial = "...", mac = "52:54:00:12:34:56" }
@@ -56,6 +59,9 @@ pub struct InstancePolicy {
     pub sources: Vec<Source>,
     /// Policy keys that instance data may set.
     pub allow: Vec<AllowedKey>,
+    /// The config drive, if it is not to be looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
     /// What is said of machines that are known by their hardware.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub machine: Vec<Entry>,
@@ -63,7 +69,7 @@ pub struct InstancePolicy {
 
 impl Default for InstancePolicy {
     fn default() -> InstancePolicy {
-        InstancePolicy { sources: Source::ALL.to_vec(), allow: Vec::new(), machine: Vec::new() }
+        InstancePolicy { sources: Source::ALL.to_vec(), allow: Vec::new(), drive: None, machine: Vec::new() }
     }
 }
 

@@ -59,7 +59,7 @@ Who tells a clone who it is. Instance data may set its host name, its addresses,
 Data that is malformed is an error that names its source, at boot a finding, and nothing of it counts; a source that is \
 missing is passed over. Nothing is asked over the network. `reseal inspect` shows what the guest is told, and by whom.
 
-A container has credentials, file and policy, an offline guest file and policy. A host name from instance data goes before \
+A container has credentials, file and policy, an offline guest file, policy and a named drive. A host name from instance data goes before \
 `hostname.name`, unless that was given with `--set`; `hostname.mode` and a domain that stays hold for both.
 
 A value named `instance` has the form of /etc/reseal/instance.toml:

@@ -6,11 +6,13 @@
 //! as they are. `Syntax` is one file format; what is done with the items is the regenerators' affair.
 
 pub mod addressing;
+pub mod cloud_init;
 pub mod ifupdown;
 mod keyfile;
 pub mod mac;
 mod netplan;
 mod networkd;
+pub mod openstack;
 mod sections;
 mod udev_rules;
 mod yaml;

@@ -31,6 +31,8 @@ pub struct Told {
     pub addresses: Vec<Addresses>,
     /// Policy keys, `table.key`.
     pub policy: BTreeMap<String, toml::Value>,
+    /// What of it is left out, a sentence each.
+    pub left: Vec<String>,
 }
 
 /// `instance.toml`.
