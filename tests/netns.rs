@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Clones on one wire: network namespaces that each test makes for itself, and never a link of this machine.
+
+mod guests;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use guests::boot::{Boot, Facts};
+use guests::tree::Guest;
+use guests::{Need, packages, ready, run};
+use nix::sched::{CloneFlags, unshare};
+
+/// Gives the calling thread network and mounts of its own, with a place where ip-netns(8) names namespaces.
+fn own_network() {
+    guests::own_mounts();
+    unshare(CloneFlags::CLONE_NEWNET).expect("making a network namespace");
+    run(Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]));
+    ip("link set lo up");
+}
+
+fn ip(arguments: &str) -> String {
+    run(Command::new("ip").args(arguments.split(' ')))
+}
+
+/// networkd asks by the machine-id alone: `IAID=` stands for what udev's name of the link gives, which two clones share
+/// that have their link in the same slot. systemd.network(5), networkd's src/libsystemd-network/dhcp-identifier.c.
+const NETWORK: &str = "\
+[Match]
+Name=host0
+[Network]
+DHCP=ipv4
+LinkLocalAddressing=no
+[DHCPv4]
+ClientIdentifier=duid
+IAID=1
+SendRelease=no
+";
+
+/// Writes the address down once there is one.
+const TASK: &str = "\
+for turn in $(seq 300); do
+    ip -4 -o address show dev host0 scope global >/run/facts/address
+    [ -s /run/facts/address ] && exit
+    sleep 0.1
+done
+networkctl status host0 >/run/facts/networkctl 2>&1
+exit 1
+";
+
+const CLONES: &[Need] = &[Need::Root, Need::Nspawn, Need::Program("ip"), Need::Program("dnsmasq")];
+
+/// The server of the network; dropping it ends it.
+struct Dhcp(Child);
+
+impl Dhcp {
+    fn start(dir: &Path) -> Dhcp {
+        ip("link add wire type bridge");
+        ip("address add 192.0.2.1/24 dev wire");
+        ip("link set wire up");
+        let mut dnsmasq = Command::new("dnsmasq");
+        dnsmasq.args(["--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--port=0", "--interface=wire"]);
+        dnsmasq.args([
+            "--bind-interfaces",
+            "--dhcp-authoritative",
+            "--dhcp-range=192.0.2.10,192.0.2.200,1h",
+            "--no-ping",
+        ]);
+        dnsmasq.arg("--pid-file=").arg(format!("--dhcp-leasefile={}", dir.join("leases").display()));
+        let log = fs::File::create(dir.join("log")).expect("making a log");
+        dnsmasq.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Dhcp(dnsmasq.spawn().expect("starting dnsmasq"))
+    }
+}
+
+impl Drop for Dhcp {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Boots two clones side by side, each with a MAC address of its own, and says what addresses they got.
+fn addresses(template: &Guest) -> [String; 2] {
+    let clones = [template.copy(), template.copy()];
+    let boot = |clone: &Guest, name: &str| -> Facts {
+        let machine = format!("--machine={name}");
+        let options = ["--network-bridge=wire", &machine];
+        clone.boot_with(&Boot { task: TASK, options: &options })
+    };
+    let facts = std::thread::scope(|scope| {
+        let one = scope.spawn(|| boot(&clones[0], "one"));
+        let two = scope.spawn(|| boot(&clones[1], "two"));
+        [one, two].map(|clone| clone.join().expect("a clone"))
+    });
+    facts.map(|facts| {
+        let line = facts.get("address");
+        let address = line.split_whitespace().nth(3).unwrap_or_default().to_owned();
+        assert!(
+            address.starts_with("192.0.2."),
+            "no address: {line:?}\n{}\n{}",
+            facts.get("networkctl"),
+            facts.story()
+        );
+        address
+    })
+}
+
+#[test]
+fn two_clones_get_one_lease_without_reseal_and_two_with_it() {
+    if !ready("two_clones_get_one_lease_without_reseal_and_two_with_it", CLONES) {
+        return;
+    }
+    own_network();
+    let dir = tempfile::tempdir().expect("making a directory");
+    let _dhcp = Dhcp::start(dir.path());
+    let template = Guest::debian();
+    template.write("etc/hostname", "template\n");
+    template.write("etc/systemd/network/10-host0.network", NETWORK);
+    let wants = template.path("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wants).expect("making a directory");
+    std::os::unix::fs::symlink("/lib/systemd/system/systemd-networkd.service", wants.join("systemd-networkd.service"))
+        .expect("enabling networkd");
+    template.boot();
+    let [one, two] = addresses(&template);
+    assert_eq!(one, two, "the machine-id is the same, and so the client id");
+    let resealed = template.copy();
+    resealed.install_offline(packages::deb());
+    let [first, second] = addresses(&resealed);
+    assert_ne!(first, second);
+    assert!(first != one && second != one, "{one} is the template's: {first}, {second}");
+    let leases = fs::read_to_string(dir.path().join("leases")).expect("reading the leases");
+    assert_eq!(leases.lines().filter(|line| line.contains("192.0.2.")).count(), 3, "{leases}");
+    eprintln!("without reseal both got {one}; with it {first} and {second}");
+}
