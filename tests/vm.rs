@@ -5,6 +5,8 @@
 
 #[path = "vm/facts.rs"]
 mod facts;
+#[path = "vm/firmware.rs"]
+mod firmware;
 mod guests;
 #[path = "vm/image.rs"]
 mod image;
@@ -20,6 +22,7 @@ mod verdict;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use firmware::{Booted, variables};
 use guests::{Need, packages, ready};
 use image::Image;
 use machine::Machine;
@@ -158,6 +161,34 @@ fn a_power_cut_at_any_moment_is_survived() {
     }
     assert_eq!(survivors.len(), cuts as usize);
     eprintln!("{cuts} power cuts survived");
+}
+
+/// The only way that this machine boots is an entry of its firmware that names the partition.
+#[test]
+fn a_boot_entry_of_the_firmware_follows_its_partition() {
+    let mut needs = NEEDS.to_vec();
+    needs.extend(["mkfs.vfat", "mcopy", "strip", "/usr/share/OVMF/OVMF_CODE_4M.fd"].map(Need::Program));
+    if !ready("a_boot_entry_of_the_firmware_follows_its_partition", &needs) {
+        return;
+    }
+    guests::own_mounts();
+    let mut machine = Booted::install();
+    let old = machine.guid();
+    let first = machine.boot_by_entry();
+    let new = machine.guid();
+    assert!(old != new && first.contains("status 0"), "{first}");
+    let names = |value: &[u8], guid: uuid::Uuid| value.windows(16).any(|bytes| bytes == guid.to_bytes_le());
+    let (before, after) = (variables(&first, "before"), variables(&first, "after"));
+    assert!(before.values().any(|value| names(value, old)), "{first}");
+    assert!(names(&after["Boot0003"], new) && !after.values().any(|value| names(value, old)), "{first}");
+    // The same entries in the same order.
+    assert_eq!(before["BootOrder"], after["BootOrder"], "{first}");
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>(), "{first}");
+    // By the new GUID, and once more.
+    let second = machine.boot_by_entry();
+    assert_eq!(variables(&second, "before")["BootCurrent"][4..], [3, 0], "{second}");
+    assert!(second.contains("status 0") && machine.guid() != new, "{second}");
+    machine.boot_by_entry();
 }
 
 /// Boots a machine and cuts its power at a point (0 to 1) of the time that reseal needs; says when that was.

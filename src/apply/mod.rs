@@ -5,6 +5,7 @@ mod active;
 mod aside;
 mod device;
 mod entropy;
+mod firmware;
 mod journal;
 mod kernel;
 mod links;
@@ -28,6 +29,7 @@ use step::Executor;
 
 pub use aside::Mounted;
 use device::DeviceFailed;
+use firmware::FirmwareFailed;
 pub use journal::{adopt, restore_stamp};
 
 /// How long a boot waits for the kernel's random pool.
@@ -56,6 +58,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Is it the firmware that did not take a variable?
+    pub fn is_of_firmware(&self) -> bool {
+        matches!(self, Failure::Stopped(error) if error.is::<FirmwareFailed>())
+    }
+
     /// The devices that did not take their ids, where that is what stopped the run.
     pub fn devices(&self) -> Option<&[String]> {
         match self {

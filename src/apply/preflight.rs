@@ -9,8 +9,8 @@ use nix::sys::stat::fstat;
 use nix::sys::statvfs::{FsFlags, Statvfs, fstatvfs};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::device;
 use super::step::is_done;
+use super::{device, firmware};
 use crate::guest::Guest;
 use crate::plan::show::title;
 use crate::plan::{Change, Plan, State};
@@ -53,6 +53,7 @@ pub fn unchanged(guest: &Guest, plan: &Plan, change: &Change) -> Result<()> {
             return if guest.root.stat(from)?.is_some() { Ok(()) } else { bail!("/{from} is gone") };
         }
         Change::SetId { format, places, .. } => return device::unchanged(*format, places),
+        Change::Firmware(variable) => return firmware::unchanged(guest, plan, variable),
         Change::Publish { .. } | Change::Live(_) => return Ok(()),
     };
     // What an earlier step brings here cannot be seen yet.
@@ -89,7 +90,7 @@ fn writes<'c>(guest: &Guest, change: &'c Change) -> Result<Vec<(&'c str, u64)>> 
         Change::Link { path, .. } | Change::Remove { path, .. } => vec![(path, 0)],
         Change::Move { from, to } => vec![(from, 0), (to, 0)],
         Change::Copy { from, to } => vec![(to, size(guest, from)?)],
-        Change::SetId { .. } | Change::Live(_) => vec![],
+        Change::SetId { .. } | Change::Firmware(_) | Change::Live(_) => vec![],
     })
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 
 use super::device;
+use super::firmware;
 use super::journal;
 use super::live;
 use super::preflight::unchanged;
@@ -51,6 +52,7 @@ impl<'a> Executor<'a> {
             Change::Keygen { path, key, meta, .. } => self.keygen(plan, path, key, *meta),
             Change::Publish { path, meta, .. } => writer.put(path, &published(self.guest, change)?, *meta),
             Change::SetId { format, places, via } => device::set(self.guest, *format, places, via),
+            Change::Firmware(variable) => firmware::set(self.guest, variable),
             Change::Live(change) => live::carry_out(change, self.guest),
         }
     }
@@ -125,6 +127,7 @@ pub fn is_done(guest: &Guest, record: Option<&Record>, change: &Change) -> Resul
             all && root.read(path)? == Some(published(guest, change)?)
         }
         Change::SetId { format, places, via } => device::holds(*format, places, via)?,
+        Change::Firmware(variable) => firmware::is_set(guest, variable)?,
         Change::Live(change) => live::is_done(change, guest)?,
     })
 }

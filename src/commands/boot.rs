@@ -54,11 +54,18 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
     look_at_disks(&mut guest, &policy, &mut findings);
     let _mounted = see_the_boot_loader(options, &mut guest, &mut findings);
     let mut failed: Vec<Vec<String>> = Vec::new();
+    let mut entries_stay = false;
     loop {
         match once(options, &guest, &policy, &mut findings) {
             // What one device does not do must not keep the others as they were.
             Err(error) if stage == Stage::Early && failed.len() < MOST_FAILURES => {
                 let Some(failure) = error.downcast_ref::<Failure>() else { return Err(error) };
+                if failure.is_of_firmware() && !std::mem::replace(&mut entries_stay, true) {
+                    findings.tell("firmware", format!("{error:#}; the boot entries are left as they are"));
+                    policy.keep_boot_entries();
+                    look_at_disks(&mut guest, &policy, &mut findings);
+                    continue;
+                }
                 let devices = failure.devices().unwrap_or_default();
                 // What others have done meanwhile, udev with devices and lvm(8) with its backups, is looked at once more.
                 if failed.iter().any(|earlier| earlier == devices) {

@@ -4,6 +4,7 @@
 pub mod absolute_path;
 pub mod anchor;
 pub mod assignments;
+pub mod boot_entry;
 pub mod boot_refs;
 pub mod device_tags;
 pub mod encoding;

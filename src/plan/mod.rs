@@ -197,8 +197,42 @@ pub enum Change {
     SetId { format: Format, places: Vec<Place>, via: Via },
     /// Writes the public halves of host keys where other machines can pick them up.
     Publish { path: String, format: PublicForm, keys: Vec<String>, name: String, meta: Meta },
+    /// Changes a variable of the firmware.
+    Firmware(Firmware),
     /// Changes the running system.
     Live(Live),
+}
+
+/// A variable of UEFI firmware, as efivarfs shows it: four bytes of attributes, then the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Firmware {
+    /// `Boot0003`.
+    pub name: String,
+    /// What the plan found; none where there is no such variable.
+    pub before: Option<Content>,
+    /// What it is to be; none where it goes.
+    pub after: Option<Content>,
+    /// Only when the ids on disks have changed?
+    pub settles: bool,
+}
+
+impl Firmware {
+    /// Where the variables are, as files.
+    pub const DIR: &str = "sys/firmware/efi/efivars";
+    /// What follows the name in the file's: the name space of the specification, `EFI_GLOBAL_VARIABLE`.
+    pub const GLOBAL: &str = "-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+    /// A change of a variable that everybody may read.
+    pub fn new(name: &str, before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> Firmware {
+        let content = |bytes: Option<Vec<u8>>| bytes.map(|bytes| Content { bytes, public: true });
+        Firmware { name: name.to_owned(), before: content(before), after: content(after), settles: false }
+    }
+
+    /// The file that is the variable.
+    pub fn path(&self) -> String {
+        format!("{}/{}{}", Firmware::DIR, self.name, Firmware::GLOBAL)
+    }
 }
 
 /// Where ids are set: what lies at an offset of a device or image.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::key::KeySpec;
-use super::{Change, Content, Finding, Live, Place, Plan, Renewal, Severity, State, Step};
+use super::{Change, Content, Finding, Firmware, Live, Place, Plan, Renewal, Severity, State, Step};
 
 /// Text in colour, or plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,14 @@ pub fn title(change: &Change) -> String {
             format!("give the {} {}", word(format), places.join("; "))
         }
         Change::Publish { path, keys, .. } => format!("write the public halves of {} keys to /{path}", keys.len()),
+        Change::Firmware(Firmware { name, before, after, .. }) => {
+            let verb = match (before, after) {
+                (None, _) => "make",
+                (Some(_), Some(_)) => "write",
+                (Some(_), None) => "remove",
+            };
+            format!("{verb} the firmware's variable {name}")
+        }
         Change::Live(Live::Hostname { before, after }) => {
             format!("set the running host name {} to {after}", printable(before))
         }

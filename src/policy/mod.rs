@@ -214,6 +214,12 @@ impl Policy {
         self.set.get(table).is_some_and(|table| table.contains_key(key))
     }
 
+    /// Leaves the firmware's boot entries, and what they name, as they are, whatever the policy says.
+    pub fn keep_boot_entries(&mut self) {
+        let table = self.tables.entry("disk-ids".to_owned()).or_default();
+        table.insert("boot-entries".to_owned(), "keep".into());
+    }
+
     fn merge(layers: &[Layer]) -> Result<Policy> {
         let mut merged = toml::Table::new();
         for layer in layers {

@@ -2,6 +2,7 @@
 //! `fs-uuids`, `swap`, `luks`, `lvm`, `md` and `disk-ids`: the ids on the guest's disks and disk images.
 
 mod boot_path;
+mod firmware;
 mod pick;
 mod refusal;
 mod running;
@@ -15,7 +16,7 @@ use crate::disks::Format;
 use crate::disks::foreign::Foreign;
 use crate::guest::disks::Part;
 use crate::plan::draft::{Draft, Purpose};
-use crate::plan::{Kind, Renewal, Severity, Via};
+use crate::plan::{Kind, Renewal, Severity, Stage, Via};
 use pick::Pick;
 use refusal::Outlook;
 use unit::{Unit, kind};
@@ -54,6 +55,33 @@ pub struct Measured {
 impl Default for Measured {
     fn default() -> Measured {
         Measured { mode: Mode::Renew, only: Vec::new(), keep: Vec::new(), tpm: Mode::Keep }
+    }
+}
+
+/// What becomes of the firmware's boot entries that name a partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum BootEntries {
+    #[default]
+    Keep,
+    Rewrite,
+}
+
+/// The table of `disk-ids`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Tables {
+    mode: Mode,
+    only: Vec<Pick>,
+    keep: Vec<Pick>,
+    tpm: Mode,
+    boot_entries: BootEntries,
+}
+
+impl Default for Tables {
+    fn default() -> Tables {
+        let Measured { mode, only, keep, tpm } = Measured::default();
+        Tables { mode, only, keep, tpm, boot_entries: BootEntries::Keep }
     }
 }
 
@@ -186,7 +214,7 @@ impl Regenerator for DiskIds {
     const ID: &'static str = "disk-ids";
     const ABOUT: &'static str = "Give partition tables, and their partitions, new ids";
     const EXAMPLE: &'static str = r#"[disk-ids]
-# "renew", or "keep". The GUID of a partition that a boot entry of the firmware or the kernel's command line names stays.
+# "renew", or "keep". The GUID of a partition that the kernel's command line names stays.
 mode = "renew"
 # If not empty, only these are renewed: "gpt", "mbr", or a disk ("/dev/vda").
 only = []
@@ -194,15 +222,35 @@ only = []
 keep = []
 # "renew" goes ahead on a guest whose LUKS volumes a TPM opens: it may have measured the table.
 tpm = "keep"
+# "keep" leaves the GUID of a partition that a boot entry of the firmware names; "rewrite" has the entry follow it.
+boot-entries = "keep"
 "#;
-    type Options = Measured;
+    type Options = Tables;
 
-    fn plan(options: &Measured, draft: &mut Draft<'_>) -> Result<()> {
-        plan((options.mode, &options.only, &options.keep), options.tpm, draft, &[Format::Gpt, Format::Mbr])
+    fn plan(options: &Tables, draft: &mut Draft<'_>) -> Result<()> {
+        let mut outlook = Outlook::of(draft);
+        outlook.entries_follow = options.boot_entries == BootEntries::Rewrite;
+        let picks = (options.mode, &options.only[..], &options.keep[..]);
+        plan_among(picks, options.tpm, draft, &[Format::Gpt, Format::Mbr], &outlook)?;
+        if draft.purpose == Purpose::Reset && !matches!(draft.guest.stage, Some(Stage::System | Stage::Keys)) {
+            firmware::plan(draft, &outlook.firmware, outlook.entries_follow);
+        }
+        Ok(())
     }
 }
 
 fn plan(picks: (Mode, &[Pick], &[Pick]), tpm: Mode, draft: &mut Draft<'_>, formats: &[Format]) -> Result<()> {
+    let outlook = Outlook::of(draft);
+    plan_among(picks, tpm, draft, formats, &outlook)
+}
+
+fn plan_among(
+    picks: (Mode, &[Pick], &[Pick]),
+    tpm: Mode,
+    draft: &mut Draft<'_>,
+    formats: &[Format],
+    outlook: &Outlook,
+) -> Result<()> {
     if draft.purpose == Purpose::Seal {
         return Ok(());
     }
@@ -217,11 +265,10 @@ fn plan(picks: (Mode, &[Pick], &[Pick]), tpm: Mode, draft: &mut Draft<'_>, forma
         return Ok(());
     }
     let tpm = tpm == Mode::Keep && disks.parts().any(|(_, part)| part.found.iter().any(|found| found.tpm));
-    let outlook = Outlook::of(draft);
     for unit in unit::all(disks, formats) {
         let picked = |picks: &[Pick]| unit.members.iter().any(|member| picks.iter().any(|pick| pick.takes(member)));
         if !picked(keep) && (only.is_empty() || picked(only)) {
-            plan_one(draft, &outlook, &unit, tpm)?;
+            plan_one(draft, outlook, &unit, tpm)?;
         }
     }
     Ok(())

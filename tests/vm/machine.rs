@@ -244,12 +244,12 @@ impl Drop for Running {
 }
 
 /// Leave to keep one processor busy: emulation does, and boots have a time limit.
-struct Slot;
+pub struct Slot;
 
 static FREE: (Mutex<Option<usize>>, Condvar) = (Mutex::new(None), Condvar::new());
 
 impl Slot {
-    fn take() -> Slot {
+    pub fn take() -> Slot {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut free = FREE.0.lock().expect("a lock");
         while *free.get_or_insert(processors) == 0 {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use super::{Anchor, Draft, Node, Op, Touch};
 use crate::disks::Format;
 use crate::plan::key::KeySpec;
-use crate::plan::{Change, Live, Place, PublicForm, State, Via};
+use crate::plan::{Change, Firmware, Live, Place, PublicForm, State, Via};
 use crate::root::{self, Meta, trim};
 
 impl Draft<'_> {
@@ -131,6 +131,11 @@ impl Draft<'_> {
     /// Gives what lies on devices other ids.
     pub fn set_id(&mut self, format: Format, places: Vec<Place>, via: Via, why: &str) {
         self.ready(Change::SetId { format, places, via }, why);
+    }
+
+    /// Changes a variable of the firmware.
+    pub fn firmware(&mut self, variable: Firmware, why: &str) {
+        self.ready(Change::Firmware(variable), why);
     }
 
     /// Changes the running system.

@@ -43,7 +43,7 @@ impl Draft<'_> {
             if let Some(change) = change {
                 let stage = match change {
                     _ if self.guest.stage == Some(Stage::Early) => Stage::Early,
-                    Change::SetId { .. } => Stage::Early,
+                    Change::SetId { .. } | Change::Firmware(_) => Stage::Early,
                     Change::Keygen { .. } | Change::Publish { .. } => Stage::Keys,
                     _ => Stage::System,
                 };
@@ -61,6 +61,7 @@ impl Draft<'_> {
             Change::Write { path, .. } if self.anchors.contains_key(path) => Turn::Files,
             Change::Write { path, .. } | Change::Remove { path, .. } if on_boot_path(path) => Turn::Anchors,
             Change::Copy { .. } | Change::Live(Live::DeviceNames { .. }) => Turn::Anchors,
+            Change::Firmware(variable) if !variable.settles => Turn::Anchors,
             Change::SetId { format, .. } if format.is_table() => Turn::Tables,
             Change::SetId { .. } => Turn::Contents,
             Change::Live(_) => Turn::Live,

@@ -10,14 +10,17 @@ use crate::plan::draft::Draft;
 use crate::plan::{Active, Stage, Via};
 
 use super::boot_path::BootPath;
+use super::firmware::Firmware;
 use super::unit::{Member, Unit};
 
 /// What of the running system is looked at once for all units.
 pub struct Outlook {
     /// The kernel's command line, lower case.
     command_line: String,
-    /// The firmware's boot entries, one after the other.
-    firmware: Vec<u8>,
+    /// The firmware's boot entries.
+    pub firmware: Firmware,
+    /// Are they made to follow the partitions that they name?
+    pub entries_follow: bool,
     /// Devices that fstab(5) and crypttab(5) name by a path.
     named: Vec<String>,
     /// What the boot loader reads.
@@ -29,21 +32,20 @@ impl Outlook {
     pub fn of(draft: &Draft<'_>) -> Outlook {
         let read = |path: &str| draft.guest.root.read(path).ok().flatten().unwrap_or_default();
         let text = |path: &str| String::from_utf8_lossy(&read(path)).into_owned();
-        let mut outlook =
-            Outlook { command_line: String::new(), firmware: Vec::new(), named: Vec::new(), boot: BootPath::default() };
+        let mut outlook = Outlook {
+            command_line: String::new(),
+            firmware: Firmware::default(),
+            entries_follow: false,
+            named: Vec::new(),
+            boot: BootPath::default(),
+        };
         if !draft.guest.disks.are_running() {
             return outlook;
         }
         outlook.boot = BootPath::of(draft);
         // A boot that follows a cut may have been by names that stand in for others.
         outlook.command_line = anchor::settled(&text("proc/cmdline")).to_lowercase();
-        // UEFI 8.2, global variables: Boot#### in the vendor's own name space.
-        const VARIABLES: &str = "sys/firmware/efi/efivars";
-        for name in draft.guest.root.list(VARIABLES).unwrap_or_default() {
-            if name.starts_with("Boot") && name.ends_with("-8be4df61-93ca-11d2-aa0d-00e098032b8c") {
-                outlook.firmware.extend(read(&format!("{VARIABLES}/{name}")));
-            }
-        }
+        outlook.firmware = Firmware::of(&draft.guest.root);
         let sources = fstab::entries(&text("etc/fstab")).into_iter().map(|entry| entry.source);
         let sources = sources.chain(fstab::volumes(&text("etc/crypttab")).into_iter().map(|volume| volume.source));
         outlook.named = sources.filter_map(|s| if let Source::Device(path) = s { Some(path) } else { None }).collect();
@@ -57,9 +59,10 @@ impl Outlook {
         self.command_line.contains(&value) || bare.len() == 32 && self.command_line.contains(&bare)
     }
 
-    /// Does a boot entry of the firmware name it, or the kernel's command line? The GUID stands there as on disk.
+    /// Does a boot entry of the firmware name it that is not to follow, or the kernel's command line?
     fn boots_by(&self, id: &Id) -> bool {
-        let named = |guid: uuid::Uuid| self.firmware.windows(16).any(|bytes| bytes == guid.to_bytes_le());
+        let follow = |guid: uuid::Uuid| self.entries_follow && self.firmware.can_follow(guid);
+        let named = |guid: uuid::Uuid| self.firmware.names(guid) && !follow(guid);
         self.on_command_line(id) || uuid::Uuid::parse_str(&id.value).is_ok_and(named)
     }
 }

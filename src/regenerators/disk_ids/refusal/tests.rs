@@ -179,15 +179,29 @@ fn a_partition_that_the_firmware_boots_from_keeps_its_guid() {
     let variables = dir.path().join("sys/firmware/efi/efivars");
     fs::create_dir_all(&variables).unwrap();
     let guid = uuid::Uuid::parse_str(ID).unwrap().to_bytes_le();
-    let entry = [&[7, 0, 0, 0][..], b"boot", &guid, b"more"].concat();
-    fs::write(variables.join("Boot0001-8be4df61-93ca-11d2-aa0d-00e098032b8c"), entry).unwrap();
+    let drive = [&[4, 1, 42, 0, 1, 0, 0, 0][..], &[0; 16], &guid, &[2, 2], &[0x7f, 0xff, 4, 0]].concat();
+    let entry = [&[7, 0, 0, 0, 1, 0, 0, 0, 46, 0, b'x', 0, 0, 0][..], &drive].concat();
+    let file = variables.join("Boot0001-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    fs::write(&file, &entry).unwrap();
     let table = found(Format::Gpt, &[("disk-guid", OTHER), ("partition-1", ID)]);
     let disks = Disks::as_if_running(alone(table, usage()));
     let guest = Guest { disks, ..Guest::open(dir.path()).unwrap() };
     let draft = Draft::new(&guest, Purpose::Reset, Past::none(Seed::random(b"").unwrap()));
     let units = unit::all(&guest.disks, &[Format::Gpt]);
-    let kept = kept(&Outlook::of(&draft), &units[0]);
-    assert_eq!(kept, [ID]);
-    assert_eq!(units[0].after(&draft, &kept)[0][1].value, ID);
-    assert_ne!(units[0].after(&draft, &kept)[0][0].value, OTHER);
+    let kept_if = |entries_follow| {
+        let mut outlook = Outlook::of(&draft);
+        outlook.entries_follow = entries_follow;
+        kept(&outlook, &units[0])
+    };
+    assert_eq!(kept_if(false), [ID]);
+    assert_eq!(units[0].after(&draft, &kept_if(false))[0][1].value, ID);
+    assert_ne!(units[0].after(&draft, &kept_if(false))[0][0].value, OTHER);
+    // An entry follows, unless it quotes the GUID somewhere else too.
+    assert!(kept_if(true).is_empty());
+    fs::write(&file, [&entry[..], &guid].concat()).unwrap();
+    assert_eq!(kept_if(true), [ID]);
+    fs::write(&file, entry).unwrap();
+    fs::create_dir_all(dir.path().join("proc")).unwrap();
+    fs::write(dir.path().join("proc/cmdline"), format!("root=PARTUUID={ID}\n")).unwrap();
+    assert_eq!(kept_if(true), [ID]);
 }
