@@ -94,6 +94,8 @@ pub enum Command {
     /// Show, check or print policy
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Show which identities the guests of a fleet share, from their inventories
+    Audit(Audit),
     /// Reset two copies of a throw-away guest in a temporary directory, and compare them
     Demo,
     /// Take the running machine as it is, so that no boot resets it (what installing the package does)
@@ -119,6 +121,20 @@ pub struct Apply {
     /// Run as the boot unit of this stage does, without asking
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
+}
+
+/// `reseal audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Inventories, as `inspect --format json` prints them: files, directories of them, or `-` for standard input
+    #[arg(required = true, value_name = "INVENTORY")]
+    pub inventories: Vec<PathBuf>,
+    /// What guests may share: a kind of identity, or one value of it; can be repeated
+    #[arg(long, value_name = "KIND[=VALUE]")]
+    pub allow: Vec<String>,
+    /// Write the report to this file, too, as a page that opens without a network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Whether to ask before something is changed.

@@ -34,6 +34,7 @@
 //! is skipped in silence. `tests/laws.rs` holds them over every case in `tests/cases`.
 
 pub mod apply;
+pub mod audit;
 pub mod catalogue;
 pub mod cli;
 pub mod commands;

@@ -23,6 +23,9 @@ _reseal() {
             reseal,apply)
                 cmd="reseal__subcmd__apply"
                 ;;
+            reseal,audit)
+                cmd="reseal__subcmd__audit"
+                ;;
             reseal,boot-check)
                 cmd="reseal__subcmd__boot__subcmd__check"
                 ;;
@@ -52,6 +55,9 @@ _reseal() {
                 ;;
             reseal__subcmd__help,apply)
                 cmd="reseal__subcmd__help__subcmd__apply"
+                ;;
+            reseal__subcmd__help,audit)
+                cmd="reseal__subcmd__help__subcmd__audit"
                 ;;
             reseal__subcmd__help,boot-check)
                 cmd="reseal__subcmd__help__subcmd__boot__subcmd__check"
@@ -117,7 +123,7 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list policy demo adopt help"
+            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list policy audit demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -262,6 +268,60 @@ _reseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        reseal__subcmd__audit)
+            opts="-h --allow --html --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --allow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         reseal__subcmd__boot__subcmd__check)
             opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -355,7 +415,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help)
-            opts="apply seal inspect boot-check status list policy demo adopt help"
+            opts="apply seal inspect boot-check status list policy audit demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -383,6 +443,20 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__help__subcmd__audit)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

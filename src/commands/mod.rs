@@ -3,6 +3,7 @@
 
 mod adopt;
 mod apply;
+mod audit;
 mod boot;
 mod boot_check;
 mod demo;
@@ -83,6 +84,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Status) => status::run(options),
         Some(Command::List) => list::run(options),
         Some(Command::Policy(command)) => policy::run(options, *command),
+        Some(Command::Audit(audit)) => audit::run(options, audit),
         Some(Command::Demo) => demo::run(options),
         Some(Command::Adopt) => adopt::run(options),
         None if options.dry_run => {

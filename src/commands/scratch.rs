@@ -25,6 +25,17 @@ impl Scratch {
         made.map_or_else(|| Scratch::new(name), Ok)
     }
 
+    /// A file without a name, for what does not fit into memory: it goes when it is closed, however that comes. On a
+    /// disk, where /tmp may be in memory (file-hierarchy(7)).
+    pub fn file() -> Result<fs::File> {
+        let asked = std::env::var_os("TMPDIR").is_some();
+        let made = if asked { None } else { Scratch::below(Path::new("/var/tmp"), "file").ok() };
+        let scratch = made.map_or_else(|| Scratch::new("file"), Ok)?;
+        let path = scratch.0.join("file");
+        let made = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        made.with_context(|| format!("making {}", path.display()))
+    }
+
     fn below(dir: &Path, name: &str) -> Result<Scratch> {
         let name = format!("reseal-{name}-{}", Seed::random(name.as_bytes())?.letters("directory", 10));
         let path = dir.join(name);

@@ -53,7 +53,7 @@ JSON holds the seed of its public values, so that `apply --plan` comes to the sa
 - **1**: Failed, with nothing to resume.
 - **2**: A mistake on the command line or in the policy; nothing was changed.
 - **3**: Stopped on the way; the journal is kept, and another run goes on.
-- **4**: Verification found something left over.
+- **4**: Verification found something left over, or guests of an audit share what they may not.
 
 ## Files
 
