@@ -94,6 +94,8 @@ pub enum Command {
     /// Show, check or print policy
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Prove that the guest shares nothing with its template, and that what it was given stands and works
+    Verify(Verify),
     /// Show which identities the guests of a fleet share, from their inventories
     Audit(Audit),
     /// Reset two copies of a throw-away guest in a temporary directory, and compare them
@@ -121,6 +123,17 @@ pub struct Apply {
     /// Run as the boot unit of this stage does, without asking
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
+}
+
+/// `reseal verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The template's inventory, as `inspect --format json` prints it, instead of what `seal` left
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// What the guest may share with its template: a kind of identity, or one value of it; can be repeated
+    #[arg(long, value_name = "KIND[=VALUE]")]
+    pub allow: Vec<String>,
 }
 
 /// `reseal audit`.

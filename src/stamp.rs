@@ -23,6 +23,8 @@ pub const JOURNAL_DIR: &str = "etc/reseal/journal";
 pub const JOURNAL: &str = "etc/reseal/journal/run";
 /// What the template was when it was sealed.
 pub const SEALED: &str = "etc/reseal/sealed";
+/// The same in a clone, once it has an identity of its own: for `verify`, and nothing else reads it.
+pub const TEMPLATE: &str = "etc/reseal/template";
 /// What an offline run made; it gates nothing.
 pub const OFFLINE: &str = "etc/reseal/offline";
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `reseal audit` as a person and a script call it, on inventories that `reseal inspect` printed.
+//! `reseal audit` and `reseal verify` as a person and a script call them, on inventories that `reseal inspect` printed.
 
 mod support;
 
@@ -202,6 +202,93 @@ fn what_goes_to_files_is_found_and_leaves_none() {
     let nowhere = reseal(&["audit", "-"], lines.as_bytes(), Path::new("/nonexistent"));
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(text(&nowhere.stderr).contains("/nonexistent"), "{}", text(&nowhere.stderr));
+}
+
+/// The checks of `reseal verify` on a guest that are not good, as check, about and subject.
+fn bad(verdict: &Value) -> Vec<[String; 3]> {
+    let checks = verdict["checks"].as_array().unwrap();
+    let text = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
+    let bad = checks.iter().filter(|check| check["good"] == false);
+    bad.map(|check| ["check", "about", "subject"].map(|field| text(check, field))).collect()
+}
+
+impl Fleet {
+    fn verify(&self, guest: &str, arguments: &[&str]) -> (Option<i32>, Value) {
+        let root = self.name(guest);
+        let output = self.call(&[&["verify", "--root", &root, "--format", "json"], arguments].concat(), b"");
+        let json = serde_json::from_slice(&output.stdout);
+        (output.status.code(), json.unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr))))
+    }
+}
+
+#[test]
+fn a_clone_is_verified_against_its_template() {
+    let fleet = Fleet::of_two_copies();
+    let (root, template) = (fleet.name("b"), fleet.name("inventories/a.json"));
+    // Before anything was done there is nothing to compare with, and everything is the template's.
+    assert_eq!(fleet.call(&["verify", "--root", &root], b"").status.code(), Some(2));
+    let (status, verdict) = fleet.verify("b", &["--against", &template]);
+    assert_eq!(status, Some(4));
+    let shared = fleet.inspect("b")["identities"].as_array().unwrap().len();
+    assert_eq!(bad(&verdict).iter().filter(|[check, ..]| check == "differs").count(), shared);
+
+    assert_eq!(fleet.call(&["apply", "--root", &root], b"").status.code(), Some(0));
+    let (status, verdict) = fleet.verify("b", &["--against", &template]);
+    assert_eq!((status, bad(&verdict)), (Some(0), Vec::new()));
+    let count = |check: &str| verdict["checks"].as_array().unwrap().iter().filter(|one| one["check"] == check).count();
+    assert!(count("differs") >= 4 && count("as recorded") >= 4 && count("loads") > 0, "{verdict:#}");
+    let unchecked = verdict["unchecked"].to_string();
+    assert!(unchecked.contains("does not run") && unchecked.contains("disks are not known"), "{unchecked}");
+
+    // What is changed by hand afterwards shows, and what comes from the template, and what sshd could not load.
+    let path = |name: &str| fleet.path("b").join(name);
+    fs::write(path("etc/machine-id"), "fedcba9876543210fedcba9876543210\n").unwrap();
+    let key = "etc/ssh/ssh_host_ed25519_key";
+    for name in [key.to_owned(), format!("{key}.pub")] {
+        fs::write(path(&name), fs::read(fleet.path("a").join(&name)).unwrap()).unwrap();
+    }
+    let (status, verdict) = fleet.verify("b", &["--against", &template]);
+    assert_eq!(status, Some(4));
+    let row = |check: &str, about: &str, subject: &str| [check.to_owned(), about.to_owned(), subject.to_owned()];
+    let (subject, kind) = (format!("/{key}"), "ssh-host-key");
+    let expected = [
+        row("differs", kind, &subject),
+        row("as recorded", "machine-id", "system"),
+        row("as recorded", kind, &subject),
+    ];
+    assert_eq!(bad(&verdict), expected);
+    let (_, verdict) = fleet.verify("b", &["--against", &template, "--allow", kind]);
+    assert_eq!(bad(&verdict).len(), 2, "{:?}", bad(&verdict));
+    fs::write(path(key), "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+    let (_, verdict) = fleet.verify("b", &[]);
+    assert!(bad(&verdict).contains(&row("loads", kind, &subject)), "{verdict:#}");
+    let human = text(&fleet.call(&["verify", "--root", &root], b"").stdout);
+    assert!(human.contains("BAD") && human.contains(" failed\n"), "{human}");
+    assert!(!human.contains("PRIVATE KEY"), "{human}");
+    for wrong in ["/nonexistent", "/etc/hostname"] {
+        assert_eq!(fleet.call(&["verify", "--root", &root, "--against", wrong], b"").status.code(), Some(2));
+    }
+}
+
+#[test]
+fn what_seal_left_is_what_a_clone_is_verified_against() {
+    let fleet = Fleet::of_two_copies();
+    let root = fleet.name("b");
+    assert_eq!(fleet.call(&["seal", "--root", &root], b"").status.code(), Some(0));
+    assert_eq!(fleet.call(&["apply", "--root", &root], b"").status.code(), Some(0));
+    assert!(fleet.path("b").join("etc/reseal/template").exists());
+    assert!(!fleet.path("b").join("etc/reseal/sealed").exists());
+    let (status, verdict) = fleet.verify("b", &[]);
+    assert_eq!((status, bad(&verdict)), (Some(0), Vec::new()));
+    assert!(!verdict["unchecked"].to_string().contains("template"), "{verdict:#}");
+    // The template's key, brought back.
+    let key = "etc/ssh/ssh_host_ed25519_key";
+    for name in [key.to_owned(), format!("{key}.pub")] {
+        fs::write(fleet.path("b").join(&name), fs::read(fleet.path("a").join(&name)).unwrap()).unwrap();
+    }
+    let (status, verdict) = fleet.verify("b", &[]);
+    assert_eq!(status, Some(4));
+    assert_eq!(bad(&verdict)[0][0], "differs");
 }
 
 /// Names of fields, wherever they are.

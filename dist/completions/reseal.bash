@@ -50,6 +50,9 @@ _reseal() {
             reseal,status)
                 cmd="reseal__subcmd__status"
                 ;;
+            reseal,verify)
+                cmd="reseal__subcmd__verify"
+                ;;
             reseal__subcmd__help,adopt)
                 cmd="reseal__subcmd__help__subcmd__adopt"
                 ;;
@@ -82,6 +85,9 @@ _reseal() {
                 ;;
             reseal__subcmd__help,status)
                 cmd="reseal__subcmd__help__subcmd__status"
+                ;;
+            reseal__subcmd__help,verify)
+                cmd="reseal__subcmd__help__subcmd__verify"
                 ;;
             reseal__subcmd__help__subcmd__policy,check)
                 cmd="reseal__subcmd__help__subcmd__policy__subcmd__check"
@@ -123,7 +129,7 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list policy audit demo adopt help"
+            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list policy verify audit demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -415,7 +421,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help)
-            opts="apply seal inspect boot-check status list policy audit demo adopt help"
+            opts="apply seal inspect boot-check status list policy verify audit demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -611,6 +617,20 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1023,6 +1043,60 @@ _reseal() {
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__verify)
+            opts="-h --against --allow --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --against)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

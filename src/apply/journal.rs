@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::writer::Writer;
 use crate::guest::Guest;
 use crate::root::Meta;
-use crate::stamp::{Form, JOURNAL, JOURNAL_DIR, OFFLINE, Record, SEALED, STAMP, STAMP_COPY};
+use crate::stamp::{Form, JOURNAL, JOURNAL_DIR, OFFLINE, Record, SEALED, STAMP, STAMP_COPY, TEMPLATE};
 
 /// Writes the journal, before anything else is changed.
 pub fn begin(guest: &Guest, record: &Record) -> Result<()> {
@@ -37,17 +37,25 @@ pub fn finish(guest: &Guest, record: &Record) -> Result<()> {
             let sealed = Record { seed: None, fingerprint: Default::default(), ..record };
             put(guest, SEALED, &sealed)?;
         }
-        // What the template was says nothing of this guest any more.
         _ if guest.running => {
             stamp(guest, &record)?;
-            writer.remove(SEALED)?;
+            keep_template(guest)?;
         }
         _ => {
             put(guest, OFFLINE, &record)?;
-            writer.remove(SEALED)?;
+            keep_template(guest)?;
         }
     }
     writer.remove(JOURNAL_DIR)
+}
+
+/// What the template was says nothing of this guest any more, but what it must not share.
+fn keep_template(guest: &Guest) -> Result<()> {
+    let writer = Writer::new(&guest.root);
+    if let Some(sealed) = guest.root.read(SEALED)? {
+        writer.put(TEMPLATE, &sealed, private(guest, 0o600)?)?;
+    }
+    writer.remove(SEALED)
 }
 
 /// Takes the machine as it is.

@@ -143,6 +143,11 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
     Ok(if deferred { End::Deferred } else { End::Done })
 }
 
+/// Does sshd(8) of the running system take its configuration and host keys? `None` where there is none. Changes nothing.
+pub fn sshd_accepts() -> Option<Result<()>> {
+    tools::exists("sshd").then(|| tools::run("sshd", &["-t"]))
+}
+
 /// Ends a run that was verified: the stamp (or what the run leaves instead), then the journal goes.
 ///
 /// # Errors

@@ -23,9 +23,17 @@ pub fn run(name: &str, arguments: &[&str]) -> Result<()> {
     finish(name, arguments).with_context(|| format!("running {line}"))
 }
 
+/// Is there such a program?
+pub fn exists(name: &str) -> bool {
+    find(name).is_some()
+}
+
+fn find(name: &str) -> Option<String> {
+    DIRECTORIES.iter().map(|dir| format!("{dir}/{name}")).find(|path| std::path::Path::new(path).exists())
+}
+
 fn finish(name: &str, arguments: &[&str]) -> Result<()> {
-    let found = DIRECTORIES.iter().map(|dir| format!("{dir}/{name}")).find(|path| std::path::Path::new(path).exists());
-    let path = found.context("no such program")?;
+    let path = find(name).context("no such program")?;
     let mut child = Command::new(path)
         .args(arguments)
         .env_clear()

@@ -61,18 +61,24 @@ fn links(guest: &Guest) -> Result<Vec<LinkFacts>> {
     Ok(guest.links.list.iter().map(facts).collect())
 }
 
-/// Every identity of a guest: what a reset without any past would renew, by its old value.
+/// Every identity of a guest: what a reset without any past would renew, by its old value, and what else its disks hold.
 pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
     let past = Past::none(Seed::random(b"")?);
     // The values are those of now, whatever the guest is told.
     let mut policy = Policy::default();
     policy.instance = InstancePolicy::nobody();
     let plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::GoOn)?;
-    let identities = plan
+    let mut identities: Vec<Identity> = plan
         .renewals
         .into_iter()
         .filter_map(|renewal| Some(Identity { kind: renewal.kind, subject: renewal.subject, value: renewal.old? }))
         .collect();
+    // An id that must stay is an identity all the same.
+    for (kind, subject, value) in regenerators::on_disks(guest) {
+        if !identities.iter().any(|id| id.kind == kind && id.value == value) {
+            identities.push(Identity { kind, subject, value });
+        }
+    }
     Ok((identities, plan.findings))
 }
 

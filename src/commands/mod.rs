@@ -13,6 +13,7 @@ mod policy;
 mod scratch;
 mod seal;
 mod status;
+mod verify;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -84,6 +85,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Status) => status::run(options),
         Some(Command::List) => list::run(options),
         Some(Command::Policy(command)) => policy::run(options, *command),
+        Some(Command::Verify(verify)) => verify::run(options, verify),
         Some(Command::Audit(audit)) => audit::run(options, audit),
         Some(Command::Demo) => demo::run(options),
         Some(Command::Adopt) => adopt::run(options),

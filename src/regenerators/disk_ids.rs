@@ -12,8 +12,9 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
-use crate::disks::Format;
 use crate::disks::foreign::Foreign;
+use crate::disks::{Format, Found};
+use crate::guest::Guest;
 use crate::guest::disks::Part;
 use crate::plan::draft::{Draft, Purpose};
 use crate::plan::{Kind, Renewal, Severity, Stage, Via};
@@ -324,6 +325,15 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
         draft.finding(Severity::Warning, &place, message);
     }
     Ok(())
+}
+
+/// Every id on the guest's disks that a clone can have of its own, whether it can be changed or not: kind, place, value.
+pub fn on_disks(guest: &Guest) -> Vec<(Kind, String, String)> {
+    let of = |found: &Found, place: &str| -> Vec<_> {
+        let ids = found.ids.iter().filter(|id| found.format.renews(id));
+        ids.map(|id| (unit::kind(found.format, id), place.to_owned(), id.value.clone())).collect()
+    };
+    guest.disks.parts().flat_map(|(_, part)| part.found.iter().flat_map(|found| of(found, &part.place()))).collect()
 }
 
 /// The kernel makes a partition's id from the signature and its number: `1a2b3c4d-01` (block/partitions/msdos.c).

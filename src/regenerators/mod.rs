@@ -22,6 +22,7 @@ use toml::de::ValueDeserializer;
 
 use crate::guest::Guest;
 use crate::guest::instance::Instance;
+use crate::plan::derive::Seed;
 use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Plan, Severity, Stage};
 use crate::policy::Policy;
@@ -130,12 +131,22 @@ pub const WITHOUT_POLICY: [&str; 4] = [
     residue::Residue::ID,
 ];
 
-pub use disk_ids::{boot_files, may_be_anchored};
+pub use disk_ids::{boot_files, may_be_anchored, on_disks};
 pub use residue::{check as check_residue, paths as residue_paths};
 pub use seal::WANTED as UNIT_LINK;
 
 /// Runs with every selection, unless it is skipped by name.
 pub const REFERENCES: &str = references::References::ID;
+
+/// The paths that sshd takes host keys from, and which its configuration names; `None` where there is no sshd.
+///
+/// # Errors
+/// When a directory cannot be read.
+pub fn host_keys(guest: &Guest) -> Result<Option<Vec<(String, bool)>>> {
+    let mut draft = Draft::new(guest, Purpose::Reset, Past::none(Seed::random(b"")?));
+    let Some(sshd) = sshd::Sshd::find(&mut draft)? else { return Ok(None) };
+    Ok(Some(sshd.host_keys.iter().map(|path| (path.clone(), sshd.configured.contains(path))).collect()))
+}
 
 /// What happens when a regenerator fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -65,6 +65,7 @@ catalogue.
 `/var/lib/reseal/stamp`.
 - **/etc/reseal/journal/run**: The run that is under way or was cut off.
 - **/etc/reseal/sealed**: What the template was when it was sealed.
+- **/etc/reseal/template**: The same in a clone that has an identity of its own, for `verify` to compare with.
 - **/etc/reseal/offline**: What an offline `apply` made; it keeps no boot from resetting the guest.
 
 ## Environment

@@ -21,8 +21,15 @@ fn visit(dir: &Path, prefix: &str, records: bool, out: &mut String) {
         let path = dir.join(&name);
         let name = format!("{prefix}{}", name.to_string_lossy());
         if !records
-            && ["etc/reseal/stamp", "etc/reseal/offline", "etc/reseal/sealed", "etc/reseal/journal", "var/lib/reseal"]
-                .contains(&name.as_str())
+            && [
+                "etc/reseal/stamp",
+                "etc/reseal/offline",
+                "etc/reseal/sealed",
+                "etc/reseal/template",
+                "etc/reseal/journal",
+                "var/lib/reseal",
+            ]
+            .contains(&name.as_str())
         {
             continue;
         }
