@@ -142,6 +142,11 @@ impl Record {
         Ok(bytes)
     }
 
+    /// The value of a key that was made.
+    pub fn made_of(&self, kind: Kind, subject: &str) -> Option<String> {
+        self.renewals.iter().find(|renewal| renewal.kind == kind && renewal.subject == subject)?.new.clone()
+    }
+
     /// Notes the value of a key that was made.
     pub fn made(&mut self, kind: Kind, subject: &str, value: &str) {
         for renewal in self.renewals.iter_mut().filter(|renewal| renewal.kind == kind && renewal.subject == subject) {

@@ -54,7 +54,7 @@ pub fn unchanged(guest: &Guest, plan: &Plan, change: &Change) -> Result<()> {
         }
         Change::SetId { format, places, .. } => return device::unchanged(*format, places),
         Change::Firmware(variable) => return firmware::unchanged(guest, plan, variable),
-        Change::Publish { .. } | Change::Live(_) => return Ok(()),
+        Change::Publish { .. } | Change::KeyStore { .. } | Change::Live(_) => return Ok(()),
     };
     // What an earlier step brings here cannot be seen yet.
     let brought = plan.steps.iter().any(|step| match &step.change {
@@ -90,6 +90,8 @@ fn writes<'c>(guest: &Guest, change: &'c Change) -> Result<Vec<(&'c str, u64)>> 
         Change::Link { path, .. } | Change::Remove { path, .. } => vec![(path, 0)],
         Change::Move { from, to } => vec![(from, 0), (to, 0)],
         Change::Copy { from, to } => vec![(to, size(guest, from)?)],
+        // The ring is there three times for a moment: as it was, where it is made, as it is put back.
+        Change::KeyStore { path, from, .. } => vec![(from, 2 * size(guest, path)? + (64 << 10))],
         Change::SetId { .. } | Change::Firmware(_) | Change::Live(_) => vec![],
     })
 }

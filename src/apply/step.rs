@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::device;
 use super::firmware;
 use super::journal;
+use super::key_store;
 use super::live;
 use super::preflight::unchanged;
 use super::writer::Writer;
@@ -51,6 +52,7 @@ impl<'a> Executor<'a> {
             Change::Link { path, target, .. } => writer.link(path, target),
             Change::Keygen { path, key, meta, .. } => self.keygen(plan, path, key, *meta),
             Change::Publish { path, meta, .. } => writer.put(path, &published(self.guest, change)?, *meta),
+            Change::KeyStore { .. } => key_store::put(self.guest, change),
             Change::SetId { format, places, via } => device::set(self.guest, *format, places, via),
             Change::Firmware(variable) => firmware::set(self.guest, variable),
             Change::Live(change) => live::carry_out(change, self.guest),
@@ -74,7 +76,7 @@ impl<'a> Executor<'a> {
         let writer = Writer::new(&self.guest.root);
         let companion = Meta { mode: if new.companion.public { 0o644 } else { 0o600 }, ..meta };
         writer.put(&format!("{path}{}", new.companion.suffix), &new.companion.content, companion)?;
-        self.record.made(kind(key), &subject(path), &new.fingerprint);
+        self.record.made(kind(key), &subject(key, path), &new.fingerprint);
         journal::save(self.guest, self.record)?;
         writer.put(path, &new.private, meta)
     }
@@ -112,7 +114,7 @@ pub fn is_done(guest: &Guest, record: Option<&Record>, change: &Change) -> Resul
         Change::Copy { to, .. } => exists(to)?,
         Change::Link { path, target, .. } => root.read_link(path)?.as_ref() == Some(target),
         Change::Keygen { path, key, .. } => {
-            let made = record.and_then(|record| made(record, key, path));
+            let made = record.and_then(|record| record.made_of(kind(key), &subject(key, path)));
             match (made, root.stat(path)?) {
                 (Some(made), Some(_)) => {
                     let file = root.read(path)?.unwrap_or_default();
@@ -126,15 +128,14 @@ pub fn is_done(guest: &Guest, record: Option<&Record>, change: &Change) -> Resul
             let all = keys.iter().all(|key| exists(&format!("{key}.pub")).unwrap_or(false));
             all && root.read(path)? == Some(published(guest, change)?)
         }
+        Change::KeyStore { path, .. } => {
+            let made = record.and_then(|record| record.made_of(Kind::PgpKey, &format!("/{path}")));
+            made.map_or(Ok(false), |made| key_store::holds(guest, change, &made))?
+        }
         Change::SetId { format, places, via } => device::holds(*format, places, via)?,
         Change::Firmware(variable) => firmware::is_set(guest, variable)?,
         Change::Live(change) => live::is_done(change, guest)?,
     })
-}
-
-fn made(record: &Record, key: &KeySpec, path: &str) -> Option<String> {
-    let (kind, subject) = (kind(key), subject(path));
-    record.renewals.iter().find(|renewal| renewal.kind == kind && renewal.subject == subject)?.new.clone()
 }
 
 fn kind(key: &KeySpec) -> Kind {
@@ -144,8 +145,12 @@ fn kind(key: &KeySpec) -> Kind {
     }
 }
 
-fn subject(path: &str) -> String {
-    format!("/{}", trim(path))
+/// What the renewal of a key is about: its file, or the store that the file is for.
+fn subject(key: &KeySpec, path: &str) -> String {
+    match key {
+        KeySpec::OpenPgp { store: Some(store), .. } => format!("/{}", trim(store)),
+        _ => format!("/{}", trim(path)),
+    }
 }
 
 /// The public halves of the keys on disk, in the form that the change asks for.

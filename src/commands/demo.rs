@@ -101,11 +101,7 @@ fn make_template(root: &Path) -> Result<()> {
     fs::create_dir_all(root.join("var/lib/dbus"))?;
     symlink("/etc/machine-id", root.join("var/lib/dbus/machine-id"))?;
     let ssh = |algorithm| KeySpec::SshHost { algorithm, comment: "root@template".to_owned() };
-    let pgp = KeySpec::OpenPgp {
-        algorithm: PgpAlgorithm::Cv25519,
-        user_id: "template.example.com".to_owned(),
-        armored: true,
-    };
+    let pgp = KeySpec::pgp(PgpAlgorithm::Cv25519, "template.example.com", true);
     let wanted = [
         ("etc/ssh/ssh_host_ed25519_key", ssh(SshAlgorithm::Ed25519)),
         ("etc/ssh/ssh_host_ecdsa_key", ssh(SshAlgorithm::EcdsaP256)),

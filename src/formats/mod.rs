@@ -12,6 +12,7 @@ pub mod fstab;
 pub mod grub;
 pub mod hosts;
 pub mod ip_parameter;
+pub mod keyring;
 pub mod keys;
 pub mod known_ids;
 pub mod name_template;

@@ -31,6 +31,8 @@ pub struct Guest {
     pub links: Links,
     /// Is it the system that this program runs on?
     pub running: bool,
+    /// Is GnuPG there to change its homes? On a tree that does not run, that of this machine does it.
+    pub gnupg: bool,
     /// Is systemd its PID 1? sd_booted(3) looks at the same directory.
     pub systemd: bool,
     /// How far its boot has come, as the unit that runs says; none by hand.
@@ -49,7 +51,8 @@ impl Guest {
         let systemd = running && root.stat("run/systemd/system").is_ok_and(|found| found.is_some());
         // A container's links are its own, though they are no hardware.
         let links = if running { Links::of_running_system(&root).unwrap_or_default() } else { Links::default() };
-        Ok(Guest { root, machine, disks: Disks::default(), links, running, systemd, stage: None })
+        let gnupg = ["gpg", "gpg-agent", "gpgconf"].iter().all(|name| Path::new("/usr/bin").join(name).exists());
+        Ok(Guest { root, machine, disks: Disks::default(), links, running, gnupg, systemd, stage: None })
     }
 
     /// The same guest with its disks read anew: what stood on them was gathered before a run.

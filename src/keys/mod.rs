@@ -57,8 +57,10 @@ pub fn make(spec: &KeySpec) -> Result<NewKey> {
         KeySpec::SshHost { algorithm, comment } => {
             ssh::make(*algorithm, comment).with_context(|| format!("making an SSH key ({algorithm:?})"))
         }
-        KeySpec::OpenPgp { algorithm, user_id, armored } => pgp::make(*algorithm, user_id, *armored)
-            .with_context(|| format!("making an OpenPGP key ({algorithm:?}) for {user_id:?}")),
+        KeySpec::OpenPgp { algorithm, user_id, armored, valid_days, .. } => {
+            pgp::make(*algorithm, user_id, *armored, *valid_days)
+                .with_context(|| format!("making an OpenPGP key ({algorithm:?}) for {user_id:?}"))
+        }
     }
 }
 
@@ -90,11 +92,9 @@ pub fn read(private: &[u8], spec: &KeySpec) -> Result<Option<String>> {
             ssh::PrivateFile::OpenSsh(key) if key.algorithm() == Some(*algorithm) => Ok(Some(key.fingerprint())),
             _ => Ok(None),
         },
-        KeySpec::OpenPgp { algorithm, user_id, .. } => {
+        KeySpec::OpenPgp { algorithm, .. } => {
             let keys = pgp::read(private)?;
-            let wanted = |key: &&pgp::PgpKey| {
-                key.has_secret && key.algorithm == Some(*algorithm) && key.user_ids.contains(user_id)
-            };
+            let wanted = |key: &&pgp::PgpKey| key.has_secret && key.algorithm == Some(*algorithm);
             Ok(keys.iter().find(wanted).map(|key| key.fingerprint.clone()))
         }
     }
@@ -143,7 +143,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_set_is_made_in_order_and_each_time_anew() {
-        let pgp = KeySpec::OpenPgp { algorithm: PgpAlgorithm::Cv25519, user_id: "clone".into(), armored: true };
+        let pgp = KeySpec::pgp(PgpAlgorithm::Cv25519, "clone", true);
         let specs = [host(SshAlgorithm::Rsa2048), host(SshAlgorithm::EcdsaP256), host(SshAlgorithm::Ed25519), pgp];
         let mut fingerprints = Vec::new();
         for _ in 0..2 {

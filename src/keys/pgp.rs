@@ -4,26 +4,29 @@
 //! The certificate is put together packet by packet and not by sequoia's `CertBuilder`, because that one makes its
 //! RSA keys itself, on one core and several times slower than `rsa` does.
 
+mod grip;
+mod read;
+pub mod ring;
+
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use sequoia_openpgp::armor::{Kind, Writer};
-use sequoia_openpgp::cert::{CertParser, CertRevocationBuilder};
-use sequoia_openpgp::crypto::mpi;
+use sequoia_openpgp::cert::{CertBuilder, CertRevocationBuilder, CipherSuite};
 use sequoia_openpgp::packet::key::{Key4, PrimaryRole, SecretParts, SubordinateRole, UnspecifiedRole};
 use sequoia_openpgp::packet::signature::SignatureBuilder;
-use sequoia_openpgp::packet::{Key, UserID};
-use sequoia_openpgp::parse::Parse as _;
+use sequoia_openpgp::packet::{Key, Signature, UserID};
 use sequoia_openpgp::serialize::SerializeInto as _;
 use sequoia_openpgp::types::{
     Curve, Features, HashAlgorithm, KeyFlags, ReasonForRevocation, SignatureType, SymmetricAlgorithm,
 };
-use sequoia_openpgp::{Cert, Packet};
+use sequoia_openpgp::{Cert, Packet, Profile};
 use zeroize::Zeroizing;
 
 use super::{Companion, NewKey, rsa};
 use crate::plan::key::PgpAlgorithm;
+pub use read::{PgpKey, read};
 
 /// Keys and signatures are dated back by this, as sequoia does it: a reader whose clock is a little slow would
 /// otherwise take them for made in the future, and refuse them.
@@ -37,11 +40,39 @@ enum Use {
 }
 
 /// Makes a certificate for `user_id`: a primary key that certifies, a subkey that signs and one that encrypts. It has
-/// no passphrase, for nobody is there to be asked, and does not expire.
-pub(super) fn make(algorithm: PgpAlgorithm, user_id: &str, armored: bool) -> Result<NewKey> {
+/// no passphrase, for nobody is there to be asked; it expires after `valid_days`, or never.
+pub(super) fn make(algorithm: PgpAlgorithm, user_id: &str, armored: bool, valid_days: Option<u32>) -> Result<NewKey> {
     ensure!(!user_id.is_empty() && !user_id.contains(char::is_control), "{user_id:?} is no user id");
     // A machine without a clock of its own starts at the epoch, which v4 packets cannot go behind.
     let created = UNIX_EPOCH.max(SystemTime::now() - BACKDATED);
+    let validity = valid_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * 60));
+    let (cert, revocation) = match algorithm {
+        PgpAlgorithm::V6Cv25519 => CertBuilder::new()
+            .set_profile(Profile::RFC9580)?
+            .set_cipher_suite(CipherSuite::Cv25519)
+            .set_creation_time(created)
+            .set_validity_period(validity)
+            .set_primary_key_flags(KeyFlags::empty().set_certification())
+            .add_userid(user_id)
+            .add_signing_subkey()
+            .add_subkey(KeyFlags::empty().set_transport_encryption().set_storage_encryption(), None, None)
+            .generate()?,
+        _ => make_v4(algorithm, user_id, created, validity)?,
+    };
+    let private = if armored { cert.as_tsk().armored().to_vec()? } else { cert.as_tsk().to_vec()? };
+    Ok(NewKey {
+        private: Zeroizing::new(private),
+        companion: Companion { suffix: ".rev", content: armor_revocation(revocation.into())?, public: false },
+        fingerprint: cert.fingerprint().to_hex(),
+    })
+}
+
+fn make_v4(
+    algorithm: PgpAlgorithm,
+    user_id: &str,
+    created: SystemTime,
+    validity: Option<Duration>,
+) -> Result<(Cert, Signature)> {
     let primary: Key<SecretParts, PrimaryRole> = key(algorithm, Use::Sign, created)?.role_into_primary();
     let mut signer = primary.clone().into_keypair()?;
     let signature =
@@ -51,6 +82,7 @@ pub(super) fn make(algorithm: PgpAlgorithm, user_id: &str, armored: bool) -> Res
     let user_id = UserID::from(user_id);
     let self_signature = signature(SignatureType::PositiveCertification)?
         .set_primary_userid(true)?
+        .set_key_validity_period(validity)?
         .set_features(Features::empty().set_seipdv1())?
         .set_key_flags(KeyFlags::empty().set_certification())?
         .set_preferred_hash_algorithms(vec![HashAlgorithm::SHA512, HashAlgorithm::SHA256])?
@@ -87,12 +119,7 @@ pub(super) fn make(algorithm: PgpAlgorithm, user_id: &str, armored: bool) -> Res
         .set_reason_for_revocation(ReasonForRevocation::Unspecified, b"")?
         .build(&mut signer, &cert, None)?;
 
-    let private = if armored { cert.as_tsk().armored().to_vec()? } else { cert.as_tsk().to_vec()? };
-    Ok(NewKey {
-        private: Zeroizing::new(private),
-        companion: Companion { suffix: ".rev", content: armor_revocation(revocation.into())?, public: false },
-        fingerprint: cert.fingerprint().to_hex(),
-    })
+    Ok((cert, revocation))
 }
 
 /// A key pair on its own, its role not yet given.
@@ -102,6 +129,7 @@ fn key(algorithm: PgpAlgorithm, usage: Use, created: SystemTime) -> Result<Key<S
         (PgpAlgorithm::Cv25519, Use::Encrypt) => Key4::generate_ecc(false, Curve::Cv25519)?,
         (PgpAlgorithm::Rsa3072, _) => rsa_key(&rsa::make(3072)?)?,
         (PgpAlgorithm::Rsa4096, _) => rsa_key(&rsa::make(4096)?)?,
+        (PgpAlgorithm::V6Cv25519, _) => bail!("no algorithm of a v4 key"),
     };
     key.set_creation_time(created)?;
     Ok(key.into())
@@ -119,180 +147,5 @@ fn armor_revocation(revocation: Packet) -> Result<Vec<u8>> {
     Ok(armor.finalize()?)
 }
 
-/// A key in an OpenPGP file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PgpKey {
-    /// Fingerprint of the primary key, upper-case hexadecimal.
-    pub fingerprint: String,
-    /// User ids in the order of the file; bytes that are not UTF-8 are replaced.
-    pub user_ids: Vec<String>,
-    /// When the primary key was made, as it says itself.
-    pub created: SystemTime,
-    /// Does the file hold a secret part of it?
-    pub has_secret: bool,
-    /// Algorithm of the primary key as policy names it; `None` for one that reseal does not make.
-    pub algorithm: Option<PgpAlgorithm>,
-}
-
-/// Lists the keys of an OpenPGP file: one key or a keyring, armored or binary, public or secret.
-///
-/// # Errors
-/// When the file holds no key, or one that cannot be read.
-pub fn read(file: &[u8]) -> Result<Vec<PgpKey>> {
-    let read = || -> Result<Vec<PgpKey>> {
-        ensure!(!file.is_empty(), "the file is empty");
-        let keys = CertParser::from_bytes(file)?.map(|cert| Ok(describe(&cert?))).collect::<Result<Vec<_>>>()?;
-        ensure!(!keys.is_empty(), "the file holds no key");
-        Ok(keys)
-    };
-    read().context("reading an OpenPGP key")
-}
-
-fn describe(cert: &Cert) -> PgpKey {
-    let primary = cert.primary_key().key();
-    let algorithm = match primary.mpis() {
-        mpi::PublicKey::EdDSA { curve: Curve::Ed25519, .. } => Some(PgpAlgorithm::Cv25519),
-        mpi::PublicKey::RSA { n, .. } if n.bits() == 3072 => Some(PgpAlgorithm::Rsa3072),
-        mpi::PublicKey::RSA { n, .. } if n.bits() == 4096 => Some(PgpAlgorithm::Rsa4096),
-        _ => None,
-    };
-    PgpKey {
-        fingerprint: cert.fingerprint().to_hex(),
-        user_ids: cert.userids().map(|id| String::from_utf8_lossy(id.userid().value()).into_owned()).collect(),
-        created: primary.creation_time(),
-        has_secret: cert.is_tsk(),
-        algorithm,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::process::Command;
-
-    use tempfile::TempDir;
-
-    use super::super::tests::{installed, run};
-    use super::*;
-
-    /// A GnuPG home of its own, whose agent dies with it.
-    struct Home(TempDir);
-
-    impl Home {
-        fn new() -> Home {
-            Home(tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in("/tmp").unwrap())
-        }
-
-        fn gpg(&self, arguments: &[&str]) -> String {
-            run(Command::new("gpg")
-                .args(["--batch", "--yes", "--quiet"])
-                .args(arguments)
-                .env("GNUPGHOME", self.0.path())
-                .current_dir(self.0.path()))
-        }
-
-        fn write(&self, name: &str, content: &[u8]) {
-            fs::write(self.0.path().join(name), content).unwrap();
-        }
-    }
-
-    impl Drop for Home {
-        fn drop(&mut self) {
-            let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", self.0.path()).status();
-        }
-    }
-
-    #[test]
-    fn gnupg_uses_every_algorithm() {
-        if !installed("gpg") {
-            return;
-        }
-        let rsa = ("1", "1");
-        for (algorithm, (sign, encrypt), armored) in [
-            (PgpAlgorithm::Cv25519, ("22", "18"), true),
-            (PgpAlgorithm::Rsa3072, rsa, false),
-            (PgpAlgorithm::Rsa4096, rsa, true),
-        ] {
-            let home = Home::new();
-            let key = make(algorithm, "Clone <root@clone>", armored).unwrap();
-            assert_eq!(key.private.starts_with(b"-----BEGIN PGP PRIVATE KEY BLOCK-----"), armored);
-            home.write("key", &key.private);
-            home.gpg(&["--import", "key"]);
-            let listed = home.gpg(&["--list-secret-keys", "--with-colons"]);
-            assert!(listed.contains(&format!("fpr:::::::::{}:", key.fingerprint)), "{listed}");
-            assert!(listed.contains(":Clone <root@clone>:"), "{listed}");
-            // Field 4 is the algorithm, 12 what the key may be used for, capitals for the whole: GnuPG's doc/DETAILS.
-            let keys = listed.lines().filter(|line| line.starts_with('s')).map(|line| line.split(':').collect());
-            let mut uses: Vec<_> =
-                keys.map(|key: Vec<_>| (key[11].trim_end_matches(char::is_uppercase), key[3])).collect();
-            uses.sort();
-            assert_eq!(uses, [("c", sign), ("e", encrypt), ("s", sign)], "{listed}");
-
-            home.write("text", b"renewed");
-            home.gpg(&[
-                "--trust-model",
-                "always",
-                "--sign",
-                "--encrypt",
-                "--recipient",
-                "root@clone",
-                "--output",
-                "sealed",
-                "text",
-            ]);
-            assert_eq!(home.gpg(&["--decrypt", "sealed"]), "renewed");
-            home.write("key.rev", &key.companion.content);
-            home.gpg(&["--import", "key.rev"]);
-            assert!(home.gpg(&["--list-keys", "--with-colons"]).contains("\npub:r:"));
-        }
-    }
-
-    #[test]
-    fn keys_of_gnupg_are_read() {
-        if !installed("gpg") {
-            return;
-        }
-        let home = Home::new();
-        for (name, algorithm) in [("a", "default"), ("b", "rsa3072"), ("c", "dsa2048")] {
-            home.gpg(&["--passphrase", "", "--quick-generate-key", name, algorithm]);
-        }
-        home.gpg(&["--export", "--output", "ring"]);
-        home.gpg(&["--passphrase", "", "--armor", "--export-secret-keys", "--output", "secret"]);
-        for (file, has_secret) in [("ring", false), ("secret", true)] {
-            let keys = read(&fs::read(home.0.path().join(file)).unwrap()).unwrap();
-            let found: Vec<_> = keys.iter().map(|key| (key.user_ids.concat(), key.has_secret)).collect();
-            assert_eq!(found, ["a", "b", "c"].map(|name| (name.to_owned(), has_secret)));
-            assert_eq!(keys[1].algorithm, Some(PgpAlgorithm::Rsa3072));
-            assert_eq!(keys[2].algorithm, None);
-            assert!(keys[0].created.elapsed().unwrap() < Duration::from_secs(3600));
-            let listed = home.gpg(&["--list-keys", "--with-colons"]);
-            assert!(keys.iter().all(|key| listed.contains(&key.fingerprint)));
-        }
-    }
-
-    #[test]
-    fn a_made_key_is_read_back() {
-        let keys = [false, true].map(|armored| make(PgpAlgorithm::Cv25519, "web1", armored).unwrap());
-        for key in &keys {
-            let found = read(&key.private).unwrap();
-            assert_eq!(found.len(), 1);
-            assert_eq!((&found[0].fingerprint, found[0].has_secret), (&key.fingerprint, true));
-            assert_eq!(found[0].algorithm, Some(PgpAlgorithm::Cv25519));
-            assert_eq!(found[0].user_ids, ["web1"]);
-        }
-        let two_armored = [make(PgpAlgorithm::Cv25519, "x", true).unwrap().private, keys[1].private.clone()];
-        assert_eq!(read(&[two_armored[0].as_slice(), two_armored[1].as_slice()].concat()).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_file_is_said() {
-        for file in [&b""[..], b"hello", &[0; 100]] {
-            assert!(format!("{:#}", read(file).unwrap_err()).starts_with("reading an OpenPGP key: "));
-        }
-        let key = make(PgpAlgorithm::Cv25519, "web1", false).unwrap();
-        assert!(read(&key.companion.content).is_err(), "a revocation certificate is no key");
-        assert!(make(PgpAlgorithm::Cv25519, "a\nb", false).is_err());
-        assert!(make(PgpAlgorithm::Cv25519, "", false).is_err());
-    }
-}
+mod tests;

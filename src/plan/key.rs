@@ -41,6 +41,8 @@ pub enum PgpAlgorithm {
     Rsa3072,
     /// RSA of 4096 bits.
     Rsa4096,
+    /// Ed25519 and X25519 in v6 packets, RFC 9580, which GnuPG does not read.
+    V6Cv25519,
 }
 
 /// A key to be made.
@@ -62,5 +64,18 @@ pub enum KeySpec {
         user_id: String,
         /// ASCII armour, or binary packets.
         armored: bool,
+        /// After how many days it expires; never where none are given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        valid_days: Option<u32>,
+        /// The key store that it is for, where it goes into one; the step's path is a file in it then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        store: Option<String>,
     },
+}
+
+impl KeySpec {
+    /// An OpenPGP key in a file, which does not expire.
+    pub fn pgp(algorithm: PgpAlgorithm, user_id: &str, armored: bool) -> KeySpec {
+        KeySpec::OpenPgp { algorithm, user_id: user_id.to_owned(), armored, valid_days: None, store: None }
+    }
 }

@@ -193,6 +193,8 @@ pub enum Change {
     Link { path: String, before: State, target: String },
     /// Makes a key; the secret is born in the executor.
     Keygen { path: String, key: KeySpec, before: State, meta: Meta },
+    /// Puts the key that the file `from` holds into a key store, in place of the certificates `old` and the files `gone`.
+    KeyStore { path: String, form: StoreForm, from: String, old: Vec<String>, gone: Vec<String> },
     /// Gives what lies on devices or images other ids: one verb for every on-disk format.
     SetId { format: Format, places: Vec<Place>, via: Via },
     /// Writes the public halves of host keys where other machines can pick them up.
@@ -233,6 +235,16 @@ impl Firmware {
     pub fn path(&self) -> String {
         format!("{}/{}{}", Firmware::DIR, self.name, Firmware::GLOBAL)
     }
+}
+
+/// Which program's key store it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "of", rename_all = "kebab-case")]
+pub enum StoreForm {
+    /// A home of GnuPG with the key ring of this name.
+    GnuPg { ring: String },
+    /// Directories of Sequoia's: secret keys, certificates, revocations.
+    Sequoia { secrets: String, certificates: String, revocations: String },
 }
 
 /// Where ids are set: what lies at an offset of a device or image.

@@ -67,6 +67,10 @@ pub fn title(change: &Change) -> String {
         Change::Keygen { path, key: KeySpec::OpenPgp { algorithm, user_id, .. }, .. } => {
             format!("make the {} key of {} in /{path}", word(algorithm), printable(user_id))
         }
+        Change::KeyStore { path, old, .. } if old.is_empty() => format!("put the new key into /{path}/"),
+        Change::KeyStore { path, old, .. } => {
+            format!("put the new key into /{path}/ in place of {}", old.join(", "))
+        }
         Change::SetId { format, places, .. } => {
             let place = |place: &Place| {
                 let ids: Vec<String> = place.after.iter().map(|id| format!("{} {}", id.name, id.value)).collect();

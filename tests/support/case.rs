@@ -108,9 +108,7 @@ impl Case {
                 fs::write(format!("{}.pub", path.display()), &key.companion.content).unwrap();
             }
             ["pgp", _] => {
-                let algorithm = PgpAlgorithm::Cv25519;
-                let key =
-                    keys::make(&KeySpec::OpenPgp { algorithm, user_id: "template".into(), armored: true }).unwrap();
+                let key = keys::make(&KeySpec::pgp(PgpAlgorithm::Cv25519, "template", true)).unwrap();
                 fs::write(&path, &*key.private).unwrap();
                 fs::set_permissions(&path, mode("0600")).unwrap();
             }

@@ -51,7 +51,7 @@ fn visit(dir: &Path, prefix: &str, records: bool, out: &mut String) {
         } else if meta.len() > 1 << 20 {
             out.push_str(&format!("-- file {name} {mode:04o}\n<{} bytes>\n", meta.len()));
         } else {
-            out.push_str(&format!("-- file {name} {mode:04o}\n{}", content(&fs::read(&path).unwrap())));
+            out.push_str(&format!("-- file {} {mode:04o}\n{}", mask_name(&name), content(&fs::read(&path).unwrap())));
         }
     }
 }
@@ -86,6 +86,7 @@ fn content(bytes: &[u8]) -> String {
 pub fn mask(text: &str) -> String {
     let text = mask_after(text, "SHA256:", 43, |letter| letter.is_ascii_alphanumeric() || "+/".contains(letter));
     let text = mask_after(&text, "AAAA", 60, |letter| letter.is_ascii_alphanumeric() || "+/=".contains(letter));
+    let text = mask_armour(&text);
     // OpenPGP fingerprints: 40 digits in capitals.
     let digit = |letter: char| letter.is_ascii_digit() || ('A'..='F').contains(&letter);
     let runs = text.split_inclusive(|letter: char| !digit(letter));
@@ -94,6 +95,32 @@ pub fn mask(text: &str) -> String {
         if length == 40 { format!("<fingerprint>{}", &run[40..]) } else { run.to_owned() }
     })
     .collect()
+}
+
+/// A file's name without the fingerprint that it is named after: in capitals, or in small digits and two directories.
+fn mask_name(name: &str) -> String {
+    match name.split_once("pgp.cert.d/") {
+        Some((directory, of)) if of.len() == 41 => format!("{directory}pgp.cert.d/<fingerprint>"),
+        _ => mask(name),
+    }
+}
+
+/// Replaces what stands in OpenPGP armour, shown as added or not, and how many lines it has.
+fn mask_armour(text: &str) -> String {
+    let mut inside = false;
+    let mut out = String::new();
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        inside &= !line.contains("-----END PGP");
+        let counts = line.contains("@@ ") && lines.peek().is_some_and(|next| next.contains("-----BEGIN PGP"));
+        if counts {
+            out.push_str("  @@\n");
+        } else if !inside {
+            out.push_str(line);
+        }
+        inside |= line.contains("-----BEGIN PGP");
+    }
+    out
 }
 
 fn mask_after(text: &str, start: &str, least: usize, inside: impl Fn(char) -> bool) -> String {
@@ -107,6 +134,20 @@ fn mask_after(text: &str, start: &str, least: usize, inside: impl Fn(char) -> bo
         rest = &value[end..];
     }
     out + rest
+}
+
+/// Copies the files of a tree, and nothing else that is in it.
+pub fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (kind, target) = (entry.file_type().unwrap(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_files(&entry.path(), &target);
+            fs::set_permissions(&target, entry.metadata().unwrap().permissions()).unwrap();
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// Copies a tree, links as links.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use super::{Anchor, Draft, Node, Op, Touch};
 use crate::disks::Format;
 use crate::plan::key::KeySpec;
-use crate::plan::{Change, Firmware, Live, Place, PublicForm, State, Via};
+use crate::plan::{Change, Firmware, Live, Place, PublicForm, State, StoreForm, Via};
 use crate::root::{self, Meta, trim};
 
 impl Draft<'_> {
@@ -136,6 +136,24 @@ impl Draft<'_> {
     /// Changes a variable of the firmware.
     pub fn firmware(&mut self, variable: Firmware, why: &str) {
         self.ready(Change::Firmware(variable), why);
+    }
+
+    /// Has the key that is made at `from` put into the key store at `path`, in place of the certificates `old` and the
+    /// files `gone`.
+    ///
+    /// # Errors
+    /// When a path cannot be resolved.
+    pub fn key_store(
+        &mut self,
+        path: &str,
+        form: StoreForm,
+        from: &str,
+        (old, gone): (Vec<String>, &[String]),
+        why: &str,
+    ) -> Result<()> {
+        let gone = gone.iter().map(|path| self.place(path)).collect::<Result<_>>()?;
+        self.ready(Change::KeyStore { path: self.place(path)?, form, from: self.place(from)?, old, gone }, why);
+        Ok(())
     }
 
     /// Changes the running system.

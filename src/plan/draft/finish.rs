@@ -22,6 +22,9 @@ enum Turn {
     Files,
     /// The running system.
     Live,
+    /// Key stores: they take the files that keys were made in, and programs change them. What fails there holds nothing
+    /// else up.
+    KeyStores,
 }
 
 impl Draft<'_> {
@@ -44,7 +47,7 @@ impl Draft<'_> {
                 let stage = match change {
                     _ if self.guest.stage == Some(Stage::Early) => Stage::Early,
                     Change::SetId { .. } | Change::Firmware(_) => Stage::Early,
-                    Change::Keygen { .. } | Change::Publish { .. } => Stage::Keys,
+                    Change::Keygen { .. } | Change::Publish { .. } | Change::KeyStore { .. } => Stage::Keys,
                     _ => Stage::System,
                 };
                 let step = Step { stage, change, by: touch.by.clone(), why: touch.why.clone() };
@@ -65,6 +68,7 @@ impl Draft<'_> {
             Change::SetId { format, .. } if format.is_table() => Turn::Tables,
             Change::SetId { .. } => Turn::Contents,
             Change::Live(_) => Turn::Live,
+            Change::KeyStore { .. } => Turn::KeyStores,
             _ => Turn::Files,
         }
     }

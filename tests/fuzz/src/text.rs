@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Text that reseal reads and edits: what it writes it can read again, and an edit that changes nothing changes nothing.
 
+use std::sync::LazyLock;
+
 use reseal::catalogue::Catalogue;
 use reseal::formats::absolute_path::AbsolutePath;
 use reseal::formats::device_tags::{self, Rules};
 use reseal::formats::known_ids::KnownIds;
 use reseal::formats::name_template::NameTemplate;
-use reseal::formats::{assignments, fstab, grub, hosts, keys as key_lines, passwd, sshd_config, words};
-use reseal::keys::{pgp, ssh};
+use reseal::formats::{assignments, fstab, grub, hosts, keyring, keys as key_lines, passwd, sshd_config, words};
+use reseal::keys::{NewKey, pgp, ssh};
 use reseal::plan::Kind;
+use reseal::plan::key::{KeySpec, PgpAlgorithm};
 use reseal::policy::Policy;
 use reseal::stamp::Record;
 
@@ -138,6 +141,10 @@ fn record(text: &str) -> bool {
     true
 }
 
+/// What a ring is renewed for.
+static RENEWING: LazyLock<Option<NewKey>> =
+    LazyLock::new(|| reseal::keys::make(&KeySpec::pgp(PgpAlgorithm::Cv25519, "clone", true)).ok());
+
 /// Keys of the guest: an input goes to every reader.
 pub fn keys(input: &[u8]) {
     let mut sound = ssh::read_private(input).is_ok();
@@ -151,5 +158,18 @@ pub fn keys(input: &[u8]) {
         }
     }
     sound |= pgp::read(input).is_ok();
+    if let Ok(blocks) = keyring::blocks(input) {
+        sound |= !blocks.is_empty();
+        assert_eq!(
+            blocks.iter().flat_map(|block| block.bytes).copied().collect::<Vec<u8>>(),
+            input,
+            "a ring is its blocks"
+        );
+        // The certificate of the seeds: its files are found where it stands.
+        let _ = pgp::ring::own(input, &["0000000000000000000000000000000000000000.key".to_owned()]);
+        if let Some(key) = RENEWING.as_ref() {
+            let _ = pgp::ring::renew(input, &key.private, &["00".repeat(20)]);
+        }
+    }
     tally::count(if sound { "a key" } else { "no key" });
 }

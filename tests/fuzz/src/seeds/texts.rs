@@ -66,7 +66,7 @@ const RECORD: &str = r#"{"version": 1, "reseal": "0.1.0", "form": "reset", "run"
 /// For the key readers: what reseal makes, and what ssh-keygen(1) does beside that.
 pub fn keys() -> Vec<Vec<u8>> {
     let host = |algorithm| KeySpec::SshHost { algorithm, comment: "root@clone".into() };
-    let pgp = |armored| KeySpec::OpenPgp { algorithm: PgpAlgorithm::Cv25519, user_id: "clone".into(), armored };
+    let pgp = |armored| KeySpec::pgp(PgpAlgorithm::Cv25519, "clone", armored);
     let specs = [
         host(SshAlgorithm::Ed25519),
         host(SshAlgorithm::EcdsaP256),
@@ -77,6 +77,15 @@ pub fn keys() -> Vec<Vec<u8>> {
     let made = specs.iter().filter_map(|spec| keys::make(spec).ok());
     let mut all: Vec<Vec<u8>> = made.flat_map(|key| [key.private.to_vec(), key.companion.content]).collect();
     let directory = tempfile::tempdir().unwrap();
+    // Key rings of gpg(1): a keybox, and packets with a local signature.
+    let script = "export GNUPGHOME=$0; chmod 700 $0
+        for name in a b; do gpg -q --batch --passphrase '' --quick-generate-key $name ed25519; done
+        gpg -q --batch --yes --quick-lsign-key $(gpg --list-keys --with-colons a | awk -F: '/^fpr/ { print $10; exit }')
+        gpg --export --export-options export-local-sigs >$0/ring; gpgconf --kill all";
+    let home = directory.path().join("home");
+    let _ = fs::create_dir(&home);
+    let _ = Command::new("/bin/sh").args(["-c", script]).arg(&home).output();
+    all.extend(["pubring.kbx", "ring"].iter().filter_map(|ring| fs::read(home.join(ring)).ok()));
     for (number, options) in
         ["-t ed25519 -N secret", "-t rsa -m PEM -N ''", "-t ecdsa -b 521 -m PKCS8 -N ''", "-t rsa -b 2048 -N ''"]
             .iter()
