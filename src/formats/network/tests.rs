@@ -13,8 +13,9 @@ fn items(syntax: Syntax, name: &str, text: &str) -> Vec<String> {
             .collect::<Vec<_>>()
     };
     for item in found.iter().flat_map(|definition| &definition.items) {
-        assert!(text[item.span.clone()].contains(&item.value), "{item:?}");
-        assert!(item.whole.start <= item.span.start && item.whole.end >= item.span.end, "{item:?}");
+        assert!(item.what == What::Route || text[item.span.clone()].contains(&item.value), "{item:?}");
+        let gone = item.without().span;
+        assert!(gone.start <= item.span.start && gone.end >= item.span.end, "{item:?}");
         let same = Edit { span: item.span.clone(), new: text[item.span.clone()].to_owned() };
         assert_eq!(apply(text, &[same]), text);
         // What is left still is what it was, less the item.
@@ -64,7 +65,7 @@ fn netplan_is_read_with_its_places() {
             "ens18: Address 192.0.2.7/24 11",
             "ens18: Address 2001:db8::7/64 12",
             "ens18: Gateway 192.0.2.1 16",
-            "ens18: Route 192.0.2.2 17",
+            "ens18: Route 198.51.100.0/24 192.0.2.2 17",
             "ens18: Dns 192.0.2.53 18",
             "ens18: Dns 192.0.2.54 18",
             "ens18: Search example.com 18",
@@ -242,4 +243,174 @@ fn udev_rules_are_read_with_their_places() {
     assert_eq!((found.len(), found[0].items[0].line, found[0].selector.set_name.as_deref()), (1, 2, Some("lan0")));
     let item = &found[0].items[0];
     assert_eq!(apply(text, &[item.with("x")]), text.replace("52:54:00:00:00:01", "x"));
+}
+
+/// A text whose definition `id` was given these addresses; the same again changes nothing.
+fn readdressed(syntax: Syntax, text: &str, id: &str, to: &Addresses) -> String {
+    let once = |text: &str| {
+        let found = syntax.read("x", text).unwrap();
+        let edits = found
+            .iter()
+            .filter(|definition| definition.id == id)
+            .flat_map(|definition| syntax.readdress(text, definition, to, false).unwrap());
+        apply(text, &edits.collect::<Vec<_>>())
+    };
+    let new = once(text);
+    assert_eq!(once(&new), new, "a second time");
+    new
+}
+
+fn to(addresses: &[&str], gateways: &[&str], dns: &[&str]) -> Addresses {
+    Addresses {
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        gateways: gateways.iter().map(|text| text.parse().unwrap()).collect(),
+        dns: dns.iter().map(|text| text.parse().unwrap()).collect(),
+        ..Addresses::default()
+    }
+}
+
+/// A text with these replacements, each of which must be there.
+fn changed(text: &str, replacements: &[(&str, &str)]) -> String {
+    replacements.iter().fold(text.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "{old}");
+        text.replacen(old, new, 1)
+    })
+}
+
+#[test]
+fn netplan_is_given_addresses() {
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens18", &to(&["10.0.4.17/22"], &["10.0.4.1"], &["10.0.4.53"]));
+    let expected = changed(
+        NETPLAN,
+        &[
+            ("- 192.0.2.7/24", "- \"10.0.4.17/22\""),
+            ("via: 192.0.2.1", "via: \"10.0.4.1\""),
+            ("[192.0.2.53, '192.0.2.54']", "[\"10.0.4.53\"]"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let both = to(&["10.0.4.17/22", "10.0.4.18/22", "fd00::17/64"], &["fd00::1"], &[]);
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens18", &both);
+    let expected = changed(
+        NETPLAN,
+        &[
+            ("- 192.0.2.7/24", "- \"10.0.4.17/22\""),
+            ("2001:db8::7/64", "10.0.4.18/22"),
+            ("            label: x\n", "            label: x\n        - \"fd00::17/64\"\n"),
+            ("via: 192.0.2.2}\n", "via: 192.0.2.2}\n        - {to: \"::/0\", via: \"fd00::1\"}\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, dhcp6: true, ..Addresses::default() };
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens18", &dhcp);
+    let expected = changed(
+        NETPLAN,
+        &[
+            ("      addresses:\n        - 192.0.2.7/24\n        - \"2001:db8::7/64\":\n            label: x\n", ""),
+            ("        - to: default\n          via: 192.0.2.1\n", ""),
+            ("    ens19:", "      dhcp4: true\n      dhcp6: true\n    ens19:"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens19", &to(&["10.0.4.17/22"], &["10.0.4.1"], &["10.0.4.53"]));
+    let expected = changed(
+        NETPLAN,
+        &[(
+            "dhcp4: true}",
+            "dhcp4: false, addresses: [\"10.0.4.17/22\"], nameservers: {addresses: [\"10.0.4.53\"]}, routes: [{to: \"0.0.0.0/0\", via: \"10.0.4.1\"}]}",
+        )],
+    );
+    assert_eq!(new, expected);
+}
+
+#[test]
+fn networkd_is_given_addresses() {
+    let text = "[Match]\nName=eth0\n\n[Network]\n# ours\nAddress=192.0.2.7/24\nDNS=192.0.2.53 192.0.2.54\n\n# out\n[Route]\nGateway=192.0.2.1\n";
+    let some = Addresses {
+        search: vec!["example.com".into()],
+        ..to(&["10.0.4.17/22", "fd00::17/64"], &["10.0.4.1"], &["10.0.4.53"])
+    };
+    let new = readdressed(Syntax::NetworkdNetwork, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("Address=192.0.2.7/24", "Address=10.0.4.17/22"),
+            ("Gateway=192.0.2.1", "Gateway=10.0.4.1"),
+            ("DNS=192.0.2.53 192.0.2.54\n", "DNS=10.0.4.53\nAddress=fd00::17/64\nDomains=example.com\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new = readdressed(Syntax::NetworkdNetwork, text, "eth0", &dhcp);
+    assert_eq!(
+        new,
+        changed(text, &[("Address=192.0.2.7/24\n", ""), ("54\n", "54\nDHCP=ipv4\n"), ("Gateway=192.0.2.1\n", "")])
+    );
+    let new = readdressed(
+        Syntax::NetworkdNetwork,
+        "[Match]\nName=eth0\n[Network]\nDHCP=yes",
+        "eth0",
+        &to(&["10.0.4.17/22"], &[], &[]),
+    );
+    assert_eq!(new, "[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nAddress=10.0.4.17/22\n");
+}
+
+#[test]
+fn keyfiles_are_given_addresses() {
+    let text = "[connection]\nid=a\ntype=ethernet\ninterface-name=eth0\n\n[ipv4]\naddress1=192.0.2.7/24,192.0.2.1\naddress2=192.0.2.8/24\ndns=192.0.2.53;\nmethod=manual\n\n[ipv6]\nmethod=auto\n";
+    let route =
+        addressing::Route { to: "198.51.100.0/24".parse().unwrap(), via: "10.0.4.2".parse().unwrap(), metric: Some(5) };
+    let some = Addresses {
+        routes: vec![route],
+        ..to(&["10.0.4.17/22", "fd00::17/64"], &["10.0.4.1", "fd00::1"], &["10.0.4.53", "fd00::53"])
+    };
+    let new = readdressed(Syntax::Keyfile, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("192.0.2.7/24,192.0.2.1\naddress2=192.0.2.8/24", "10.0.4.17/22,10.0.4.1"),
+            ("192.0.2.53;", "10.0.4.53;"),
+            ("method=manual\n", "method=manual\nroute1=198.51.100.0/24,10.0.4.2,5\n"),
+            ("method=auto\n", "method=manual\naddress1=fd00::17/64\ngateway=fd00::1\ndns=fd00::53;\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new = readdressed(Syntax::Keyfile, text, "eth0", &dhcp);
+    let expected =
+        changed(text, &[("address1=192.0.2.7/24,192.0.2.1\naddress2=192.0.2.8/24\n", ""), ("manual", "auto")]);
+    assert_eq!(new, expected);
+}
+
+#[test]
+fn ifupdown_is_given_addresses() {
+    let text = "auto eth0\niface eth0 inet static\n\taddress 192.0.2.7\n\tnetmask 255.255.255.0\n\tbroadcast 192.0.2.255\n\tgateway 192.0.2.1\n\t# dns-* options are implemented by the resolvconf package\n\tdns-nameservers 192.0.2.53 192.0.2.54\n\tdns-search example.com\niface eth0 inet6 static\n\taddress 2001:db8::7/64\n";
+    let some = to(&["10.0.4.17/22", "fd00::17/64", "10.0.4.18/22"], &["10.0.4.1", "fd00::1"], &["10.0.4.53"]);
+    let new = readdressed(Syntax::Ifupdown, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("192.0.2.7", "10.0.4.17"),
+            ("255.255.255.0", "255.255.252.0"),
+            ("\tbroadcast 192.0.2.255\n", ""),
+            ("192.0.2.1", "10.0.4.1"),
+            ("192.0.2.53 192.0.2.54", "10.0.4.53"),
+            ("example.com\n", "example.com\n\niface eth0 inet static\n\taddress 10.0.4.18/22\n"),
+            ("2001:db8::7/64\n", "fd00::17/64\n\tgateway fd00::1\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new = readdressed(Syntax::Ifupdown, text, "eth0", &dhcp);
+    let expected = changed(
+        text,
+        &[
+            ("inet static", "inet dhcp"),
+            ("\taddress 192.0.2.7\n\tnetmask 255.255.255.0\n\tbroadcast 192.0.2.255\n\tgateway 192.0.2.1\n", ""),
+        ],
+    );
+    assert_eq!(new, expected);
+    let new =
+        readdressed(Syntax::Ifupdown, "iface eth0 inet dhcp\n", "eth0", &to(&["10.0.4.17/22"], &["10.0.4.1"], &[]));
+    assert_eq!(new, "iface eth0 inet static\n    address 10.0.4.17/22\n    gateway 10.0.4.1\n");
 }
