@@ -7,6 +7,7 @@
 
 pub mod addressing;
 pub mod cloud_init;
+mod ifcfg;
 pub mod ifupdown;
 mod keyfile;
 pub mod mac;
@@ -47,6 +48,12 @@ pub enum Syntax {
     NetworkManagerConf,
     /// interfaces(5) of ifupdown.
     Ifupdown,
+    /// ifcfg files of Red Hat.
+    IfcfgRedHat,
+    /// ifcfg(5) of SUSE.
+    IfcfgSuse,
+    /// The routes beside either.
+    Routes,
     /// udev(7).
     UdevRules,
 }
@@ -263,6 +270,8 @@ impl Syntax {
             Syntax::Keyfile => keyfile::read(name, text)?,
             Syntax::NetworkManagerConf => keyfile::read_conf(text)?,
             Syntax::Ifupdown => ifupdown::read(text)?,
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::read(self, name, text)?,
+            Syntax::Routes => ifcfg::read_routes(name, text)?,
             Syntax::UdevRules => udev_rules::read(text)?,
         };
         for definition in &definitions {
@@ -292,7 +301,8 @@ impl Syntax {
             Syntax::NetworkdNetdev => format!("[NetDev]\nMACAddress={mac}\n"),
             Syntax::Keyfile => return keyfile::pin(text, mac),
             Syntax::Ifupdown => format!("{indent}hwaddress ether {mac}\n"),
-            Syntax::NetworkManagerConf | Syntax::UdevRules => return None,
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::pin(self, mac),
+            Syntax::NetworkManagerConf | Syntax::Routes | Syntax::UdevRules => return None,
         };
         let before = if *at > 0 && !text[..*at].ends_with('\n') { "\n" } else { "" };
         Some(Edit { span: *at..*at, new: format!("{before}{lines}") })
@@ -312,6 +322,8 @@ impl Syntax {
             Syntax::NetworkdNetwork => networkd::readdress(text, definition, to, only_clear),
             Syntax::Keyfile => keyfile::readdress(text, to, only_clear),
             Syntax::Ifupdown => ifupdown::readdress(text, definition, to, only_clear),
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::readdress(self, text, to, only_clear),
+            Syntax::Routes => Ok(ifcfg::reroute(definition, to)),
             Syntax::NetworkdNetdev | Syntax::Link | Syntax::NetworkManagerConf | Syntax::UdevRules => Ok(Vec::new()),
         }
     }

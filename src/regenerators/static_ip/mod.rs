@@ -6,6 +6,7 @@
 
 mod fresh;
 mod pool;
+mod suse;
 mod targets;
 
 use std::net::IpAddr;
@@ -77,7 +78,7 @@ impl Regenerator for StaticIp {
     const ID: &'static str = "static-ip";
     const ABOUT: &'static str = "Give links addresses of this machine's own in place of the template's";
     const EXAMPLE: &'static str = r#"[static-ip]
-# A static address for whose link nothing below gives another. "leave": it stays, and is told. "dhcp": the link asks the
+# A static address for whose link neither instance data nor anything below gives another. "leave": it stays, and is told. "dhcp": the link asks the
 # network instead.
 mode = "leave"
 # One network from which a machine takes the address with its own number: "10.0.4.0/24"; empty for none. The number is
@@ -123,16 +124,20 @@ assign = []
     }
 }
 
-/// All that is known of this machine's links: what the table says, then the pool.
+/// All that is known of this machine's links: by instance data, or the table, or the pool.
 fn known(options: &Options, draft: &Draft<'_>, survey: &Survey) -> Result<Vec<Addresses>> {
     // A name that cannot be read is told by its own regenerator.
     let name = hostname::current(draft).ok().flatten().unwrap_or_default();
-    let mut found: Vec<Addresses> = Vec::new();
-    for (number, entry) in options.assign.iter().enumerate().filter(|(_, entry)| entry.r#match.holds(draft, &name)) {
+    // What the place tells this very machine goes before a table that was written for all.
+    let mut found: Vec<Addresses> = draft.instance.addresses.clone();
+    let is_told = !found.is_empty();
+    for (number, entry) in
+        options.assign.iter().enumerate().filter(|(_, entry)| !is_told && entry.r#match.holds(draft, &name))
+    {
         found.push(entry.addresses(number + 1));
     }
-    if let Some(mut taken) = options.pool.take(options, draft, &name)?
-        && found.is_empty()
+    if found.is_empty()
+        && let Some(mut taken) = options.pool.take(options, draft, &name)?
     {
         pool::check(&mut taken, options, draft, survey)?;
         found.push(taken);
@@ -207,6 +212,7 @@ fn give(
     if targets.is_empty() {
         fresh::make(draft, survey, to)?;
     }
+    suse::complete(draft, survey, to, &targets)?;
     for Target { file, definition, only_clear } in targets {
         let edits = survey.readdress(file, definition, to, only_clear)?;
         survey.files[file].edits.extend(edits);

@@ -49,6 +49,8 @@ pub fn of(selector: &LinkSelector, draft: &Draft<'_>, survey: &Survey) -> Result
         for place in &all {
             // ifupdown's stanzas of one link share its addresses among them.
             let shares = owner == Configurator::Ifupdown && place.0 == first.0;
+            // Gateways beside the file that has the addresses.
+            let shares = shares || survey.files[place.0].syntax == Syntax::Routes;
             let only_clear = place != first && !shares;
             if !only_clear || has_any(&place) {
                 found.push(Target { file: place.0, definition: place.1, only_clear });
