@@ -80,6 +80,8 @@ pub enum Format {
     UnitNames,
     /// A copy of what described the template's disks: it goes when it quotes one of their old ids.
     Stale,
+    /// Addresses of machines and links, as whole words; in lines whose first word is a field, or in all where there is none.
+    Addresses,
     /// Not known; a quote is told, with its line.
     Report,
 }
@@ -205,7 +207,7 @@ mod tests {
         for entry in &all.references {
             let fields = match entry.format {
                 Format::Keys | Format::KernelCommandLine => Some(true),
-                Format::DeviceTags | Format::Grub => None,
+                Format::DeviceTags | Format::Grub | Format::Addresses => None,
                 Format::Hosts | Format::Words | Format::UnitNames | Format::Stale | Format::Report => Some(false),
             };
             assert!(fields.is_none_or(|wanted| wanted != entry.fields.is_empty()), "{entry:?}");

@@ -2,6 +2,7 @@
 //! Text in, text out, without I/O; what a format does not understand it returns byte for byte.
 
 pub mod absolute_path;
+pub mod addresses;
 pub mod anchor;
 pub mod assignments;
 pub mod boot_entry;

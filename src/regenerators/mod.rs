@@ -14,6 +14,7 @@ mod residue;
 mod seal;
 mod ssh_host_keys;
 mod sshd;
+mod static_ip;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -87,6 +88,7 @@ pub const PIPELINE: &[Entry] = &[
     Entry::of::<machine_id::MachineId>(),
     Entry::of::<hostname::Hostname>(),
     Entry::of::<mac_address::MacAddress>(),
+    Entry::of::<static_ip::StaticIp>(),
     Entry::of::<credential_secret::CredentialSecret>(),
     Entry::of::<ssh_host_keys::SshHostKeys>(),
     Entry::of::<pgp_keys::PgpKeys>(),
@@ -101,10 +103,11 @@ pub const PIPELINE: &[Entry] = &[
 ];
 
 /// The regenerators that need a guest's files.
-pub const OF_FILES: [&str; 8] = [
+pub const OF_FILES: [&str; 9] = [
     machine_id::MachineId::ID,
     hostname::Hostname::ID,
     mac_address::MacAddress::ID,
+    static_ip::StaticIp::ID,
     credential_secret::CredentialSecret::ID,
     ssh_host_keys::SshHostKeys::ID,
     pgp_keys::PgpKeys::ID,

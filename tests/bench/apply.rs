@@ -12,9 +12,12 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 
+/// How many of them the fifth tree has.
+const CONNECTIONS: usize = 200;
+
 fn main() -> Result<()> {
     let rounds: usize = std::env::var("RESEAL_BENCH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(15).max(1);
-    let mut times: [Vec<f64>; 4] = Default::default();
+    let mut times: [Vec<f64>; 5] = Default::default();
     let mut peak = 0;
     for _ in 0..rounds {
         let dir = tempfile::tempdir()?;
@@ -23,6 +26,10 @@ fn main() -> Result<()> {
         let path = root.to_string_lossy().into_owned();
         times[0].push(time(env!("CARGO_BIN_EXE_reseal"), &["--dry-run", "--root", &path])?);
         times[1].push(time(env!("CARGO_BIN_EXE_reseal"), &["apply", "--skip", "ssh-host-keys", "--root", &path])?);
+        let wired = dir.path().join("wired");
+        make(&wired)?;
+        connect(&wired)?;
+        times[4].push(time(env!("CARGO_BIN_EXE_reseal"), &["--dry-run", "--root", &wired.to_string_lossy()])?);
         let again = dir.path().join("again");
         make(&again)?;
         times[2].push(time(env!("CARGO_BIN_EXE_reseal"), &["apply", "--root", &again.to_string_lossy()])?);
@@ -34,14 +41,33 @@ fn main() -> Result<()> {
         fs::create_dir_all(theirs.join("etc/ssh"))?;
         times[3].push(time("ssh-keygen", &["-q", "-A", "-f", &theirs.to_string_lossy()])?);
     }
-    let [dry, rest, all, theirs] = times.map(median);
+    let [dry, rest, all, theirs, wired] = times.map(median);
     println!("a Debian tree with rsa-3072, ecdsa-p256 and ed25519 host keys, medians of {rounds}:");
     println!("  reseal --dry-run                    {dry:8.1} ms");
+    println!("  reseal --dry-run, {CONNECTIONS} connections  {wired:8.1} ms");
+    println!("  ratio with and without them         {:8.2}", wired / dry);
     println!("  reseal apply, without host keys     {rest:8.1} ms");
     println!("  reseal apply                        {all:8.1} ms");
     println!("  ssh-keygen -A, the same three types {theirs:8.1} ms");
     println!("  reseal apply / ssh-keygen -A        {:8.2}", all / theirs);
     println!("  peak memory of reseal               {:8.1} MB", peak as f64 / 1024.0);
+    Ok(())
+}
+
+/// Connections of NetworkManager, each with an address, a gateway and a pinned MAC address.
+fn connect(root: &Path) -> Result<()> {
+    let dir = root.join("etc/NetworkManager/system-connections");
+    fs::create_dir_all(&dir)?;
+    for number in 0..CONNECTIONS {
+        let text = format!(
+            "[connection]\nid=link{number}\nuuid={number}\ntype=ethernet\ninterface-name=link{number}\n\n[ethernet]\n\
+             cloned-mac-address=52:54:00:11:22:{number:02x}\n\n[ipv4]\naddress1=10.1.{number}.7/24,10.1.{number}.1\n\
+             dns=10.1.{number}.53;\nmethod=manual\n\n[ipv6]\nmethod=auto\n\n[proxy]\n"
+        );
+        let path = dir.join(format!("link{number}.nmconnection"));
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    }
     Ok(())
 }
 

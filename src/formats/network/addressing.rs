@@ -8,6 +8,8 @@ use std::str::FromStr;
 use anyhow::{Context as _, Error, bail};
 use serde::{Deserialize, Serialize};
 
+use super::Family;
+
 /// An address with the length of its prefix, `192.0.2.7/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -65,6 +67,40 @@ pub struct Addresses {
     pub dhcp6: bool,
     /// Where this comes from, as it is told: `SMBIOS, type 11`, `policy`.
     pub from: String,
+}
+
+impl Addresses {
+    /// Its addresses of a family.
+    pub fn of(&self, family: Family) -> Vec<Prefixed> {
+        self.addresses.iter().copied().filter(|one| Family::of(one.address) == family).collect()
+    }
+
+    /// The default gateway of a family.
+    pub fn gateway(&self, family: Family) -> Option<IpAddr> {
+        self.gateways.iter().copied().find(|gateway| Family::of(*gateway) == family)
+    }
+
+    /// Are addresses of a family had by DHCP?
+    pub fn dhcp(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.dhcp4,
+            Family::V6 => self.dhcp6,
+        }
+    }
+
+    /// Is anything said of a family?
+    pub fn is_about(&self, family: Family) -> bool {
+        self.dhcp(family) || !self.of(family).is_empty()
+    }
+
+    /// The gateways that shall stand: none where DHCP gives one; `None` where nothing is said.
+    pub(super) fn gateways_wanted(&self, family: Family) -> Option<Vec<String>> {
+        match self.gateway(family) {
+            Some(gateway) => Some(vec![gateway.to_string()]),
+            None if self.dhcp(family) && self.of(family).is_empty() => Some(Vec::new()),
+            None => None,
+        }
+    }
 }
 
 impl Prefixed {

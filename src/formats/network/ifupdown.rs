@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::{Result, bail};
 
 use super::sections::{line_end, words};
-use super::{Definition, Item, LinkKind, Place, Selector, What};
+use super::{Addresses, Definition, Edit, Family, Group, Item, LinkKind, Place, Selector, What, fit};
 
 /// Words that begin a stanza, interfaces(5).
 const STANZAS: [&str; 10] = [
@@ -101,7 +101,7 @@ fn stanza(all: &[(&str, Range<usize>)], line: &Line<'_>) -> Result<Definition> {
         let Some((method, span)) = all.get(3) else {
             bail!("line {}: iface {name} {family} without a method", line.number)
         };
-        items.push(item(What::Method, method, span, &line.whole, line.number));
+        items.push(item(What::Method, method, span, line.number));
     }
     Ok(Definition {
         // An alias is the link that it is on.
@@ -124,6 +124,7 @@ fn option(definition: &mut Definition, all: &[(&str, Range<usize>)], line: &Line
         "address" => What::Address,
         "netmask" => What::Prefix,
         "gateway" => What::Gateway,
+        "broadcast" | "network" => What::Derived,
         "dns-nameservers" | "dns-nameserver" => What::Dns,
         "dns-search" | "dns-domain" => What::Search,
         key => {
@@ -136,24 +137,134 @@ fn option(definition: &mut Definition, all: &[(&str, Range<usize>)], line: &Line
     if ["bridge_hw", "bridge-hw"].contains(key) {
         definition.kind = LinkKind::Virtual;
     }
-    match what {
-        What::Dns | What::Search => {
-            let items = rest.iter().map(|(word, span)| item(what, word, span, &line.whole, line.number));
-            definition.items.extend(items);
-        }
-        _ => definition
-            .items
-            .extend(address.take(1).map(|(word, span)| item(what, word, span, &line.whole, line.number))),
+    let wanted = match what {
+        What::Dns | What::Search => rest.iter().collect::<Vec<_>>(),
+        _ => address.take(1).collect(),
+    };
+    for (index, (word, span)) in wanted.iter().enumerate() {
+        let piece = if index == 0 { span.clone() } else { wanted[index - 1].1.end..span.end };
+        let group = Group { size: wanted.len(), ..Group::alone(line.whole.clone()) };
+        definition.items.push(Item {
+            what,
+            value: (*word).to_owned(),
+            span: span.clone(),
+            piece,
+            group,
+            quote: "",
+            line: line.number,
+        });
     }
 }
 
-fn item(what: What, value: &str, span: &Range<usize>, whole: &Range<usize>, line: usize) -> Item {
+/// See [`super::Syntax::readdress`]. A stanza is of one family.
+///
+/// # Errors
+/// On a method that gives addresses in a way of its own.
+pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
+    let Some(method) = definition.all(What::Method).next() else { return Ok(Vec::new()) };
+    let family = family(text, method);
+    if !to.is_about(family) || method.value == "loopback" {
+        return Ok(Vec::new());
+    }
+    let Some(Place { at, indent }) = &definition.end else { return Ok(Vec::new()) };
+    // Stanzas of one link and family share its addresses: one each, and the last makes stanzas for those that are left,
+    // interfaces(5) "Multiple stanzas".
+    let peers: Vec<usize> = read(text)?
+        .iter()
+        .filter(|peer| peer.id == definition.id)
+        .filter(|peer| peer.all(What::Method).any(|method| self::family(text, method) == family))
+        .map(|peer| peer.line)
+        .collect();
+    let rank = peers.iter().position(|line| *line == definition.line).unwrap_or(0);
+    let all = if only_clear { Vec::new() } else { to.of(family) };
+    let wanted = all.get(rank).copied();
+    let only_clear = only_clear || rank > 0 && wanted.is_none();
+    let more = if rank + 1 == peers.len() { all.get(peers.len()..).unwrap_or_default() } else { &[] };
+    let (mut edits, mut lines) = (Vec::new(), Vec::new());
+    let word = match (wanted, family) {
+        _ if only_clear => "manual",
+        (None, Family::V4) => "dhcp",
+        (None, Family::V6) => "auto",
+        _ => "static",
+    };
+    if !["static", "dhcp", "auto", "manual"].contains(&method.value.as_str()) {
+        bail!("line {}: the method {} gives addresses in its own way", definition.line, method.value);
+    }
+    // `auto` and `dhcp` both ask the network.
+    let is_asking = |word: &str| ["dhcp", "auto"].contains(&word);
+    if method.value != word && !(is_asking(&method.value) && is_asking(word)) {
+        edits.push(method.with(word));
+    }
+    let mut put = |what: What, key: &str, values: &[String]| {
+        let items: Vec<&Item> = definition.all(what).collect();
+        let (changes, rest) = fit(&items, values);
+        edits.extend(changes);
+        if !rest.is_empty() {
+            lines.push(format!("{key} {}", rest.join(" ")));
+        }
+    };
+    let mask = definition.all(What::Prefix).next().map(|item| item.value.clone());
+    let (mut address, mut prefix) = (Vec::new(), Vec::new());
+    if let Some(first) = wanted {
+        match mask {
+            // In the form that stands there.
+            Some(mask) => {
+                let dotted = first.netmask().filter(|_| mask.contains('.'));
+                address.push(first.address.to_string());
+                prefix.push(dotted.map_or(first.length.to_string(), |mask| mask.to_string()));
+            }
+            None => address.push(first.to_string()),
+        }
+    }
+    let same = definition.all(What::Address).next().map(|item| &item.value) == address.first();
+    put(What::Address, "address", &address);
+    put(What::Prefix, "netmask", &prefix);
+    if !same {
+        put(What::Derived, "", &[]);
+    }
+    if let Some(gateway) = to.gateways_wanted(family) {
+        put(What::Gateway, "gateway", if only_clear || rank > 0 { &[] } else { &gateway });
+    }
+    // resolvconf(8) takes name servers of either family from either.
+    if rank == 0 && !only_clear && (family == Family::V4 || to.of(Family::V4).is_empty()) {
+        let dns: Vec<String> = to.dns.iter().map(ToString::to_string).collect();
+        for (what, key, values) in [(What::Dns, "dns-nameservers", &dns), (What::Search, "dns-search", &to.search)] {
+            if !values.is_empty() {
+                put(what, key, values);
+            }
+        }
+    }
+    for route in to.routes.iter().filter(|route| Family::of(route.via) == family && rank == 0 && !only_clear) {
+        let metric = route.metric.map_or(String::new(), |metric| format!(" metric {metric}"));
+        let line = format!("up ip route add {} via {}{metric} dev $IFACE", route.to, route.via);
+        if !text.contains(&line) {
+            lines.push(line);
+        }
+    }
+    let mut new: String = lines.iter().map(|line| format!("{indent}{line}\n")).collect();
+    for one in more {
+        let family = if family == Family::V4 { "inet" } else { "inet6" };
+        new.push_str(&format!("\niface {} {family} static\n{indent}address {one}\n", definition.id));
+    }
+    if !new.is_empty() {
+        let end = if *at > 0 && !text[..*at].ends_with('\n') { "\n" } else { "" };
+        edits.push(Edit { span: *at..*at, new: format!("{end}{new}") });
+    }
+    Ok(edits)
+}
+
+/// The family of a stanza, by the word before its method.
+fn family(text: &str, method: &Item) -> Family {
+    if text[..method.span.start].trim_end().ends_with("inet6") { Family::V6 } else { Family::V4 }
+}
+
+fn item(what: What, value: &str, span: &Range<usize>, line: usize) -> Item {
     Item {
         what,
         value: value.to_owned(),
         span: span.clone(),
-        whole: whole.clone(),
-        instead: String::new(),
+        piece: span.clone(),
+        group: Group::alone(span.clone()),
         quote: "",
         line,
     }

@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
-use super::sections::{self, Entry, Style};
-use super::{Definition, Edit, Item, LinkKind, Mac, Place, Selector, What};
+use super::sections::{self, Entry, Style, insert};
+use super::{Addresses, Definition, Edit, Family, Group, Item, LinkKind, Mac, Place, Selector, What, fit};
 
 /// Settings of links that have a MAC address, by their names in key files, old and new: nm-settings-keyfile(5), "Plugin keyfile".
 const WIRED: [&str; 4] = ["ethernet", "802-3-ethernet", "wifi", "802-11-wireless"];
@@ -71,20 +71,123 @@ fn addressing(entry: &Entry<'_>, key: &str) -> Option<Item> {
     Some(entry.item(what))
 }
 
-/// The line that pins an address: below the section's heading, or in a new section at the end.
-pub fn pin(text: &str, mac: Mac) -> Edit {
-    let line = format!("cloned-mac-address={mac}\n");
-    let mut at = 0;
-    for whole in text.split_inclusive('\n') {
-        at += whole.len();
-        let heading = whole.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if heading.is_some_and(|heading| WIRED.contains(&heading)) {
-            let end = if whole.ends_with('\n') { "" } else { "\n" };
-            return Edit { span: at..at, new: format!("{end}{line}") };
+/// The line that pins an address.
+pub fn pin(text: &str, mac: Mac) -> Option<Edit> {
+    insert(text, &WIRED, "ethernet", &[format!("cloned-mac-address={mac}")])
+}
+
+/// See [`super::Syntax::readdress`].
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn readdress(text: &str, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
+    let entries = sections::read(text, Style::Glib)?;
+    let mut edits = Vec::new();
+    for (family, name) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {
+        let section: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.section == name).collect();
+        let mut section = Section { section, edits: Vec::new(), lines: Vec::new() };
+        if to.is_about(family) {
+            section.addresses(family, to, only_clear);
+        }
+        let dns: Vec<String> =
+            to.dns.iter().filter(|server| Family::of(**server) == family).map(ToString::to_string).collect();
+        if !to.dns.is_empty() && to.is_about(family) {
+            section.set("dns", if only_clear { Vec::new() } else { dns });
+        }
+        // One place is enough: NetworkManager takes the domains of both.
+        let has_search = section.get("dns-search").is_some();
+        if !to.search.is_empty() && (has_search || family == Family::V4) {
+            section.set("dns-search", if only_clear { Vec::new() } else { to.search.clone() });
+        }
+        section.routes(family, to, only_clear);
+        let Section { lines, edits: more, .. } = section;
+        edits.extend(more);
+        edits.extend(insert(text, &[name], name, &lines));
+    }
+    Ok(edits)
+}
+
+/// `[ipv4]` or `[ipv6]`, and what changes in it.
+struct Section<'t> {
+    section: Vec<&'t Entry<'t>>,
+    edits: Vec<Edit>,
+    lines: Vec<String>,
+}
+
+impl Section<'_> {
+    fn get(&self, key: &str) -> Option<&Entry<'_>> {
+        self.section.iter().copied().find(|entry| entry.key == key)
+    }
+
+    /// Sets a list, or takes it away.
+    fn set(&mut self, key: &str, values: Vec<String>) {
+        let value: String = values.iter().map(|value| format!("{value};")).collect();
+        let edit = self
+            .get(key)
+            .map(|entry| entry.item(What::Dns))
+            .map(|item| if value.is_empty() { item.without() } else { item.with(&value) });
+        match edit {
+            Some(edit) => self.edits.push(edit),
+            None if value.is_empty() => {}
+            None => self.lines.push(format!("{key}={value}")),
         }
     }
-    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    Edit { span: text.len()..text.len(), new: format!("{end}\n[ethernet]\n{line}") }
+
+    fn addresses(&mut self, family: Family, to: &Addresses, only_clear: bool) {
+        let numbered = |entry: &&&Entry<'_>| {
+            let number = entry.key.strip_prefix("addresses").or_else(|| entry.key.strip_prefix("address"));
+            number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+        };
+        let items: Vec<Item> = self.section.iter().filter(numbered).map(|entry| entry.item(What::Address)).collect();
+        // The gateway may stand behind the first address.
+        let within = items.iter().find_map(|item| item.value.split([',', ';']).nth(1)).map(|old| old.trim().to_owned());
+        let gateway = to.gateways_wanted(family);
+        let mut values: Vec<String> = to.of(family).iter().map(ToString::to_string).collect();
+        if let (Some(first), Some(old)) = (values.first_mut(), &within) {
+            let gateway = match &gateway {
+                None => Some(old),
+                Some(new) => new.first(),
+            };
+            first.push_str(&gateway.map_or(String::new(), |gateway| format!(",{gateway}")));
+        }
+        let (changes, rest) = fit(&items.iter().collect::<Vec<_>>(), if only_clear { &[] } else { &values });
+        self.edits.extend(changes);
+        for (index, value) in rest.iter().enumerate().filter(|_| !only_clear) {
+            self.lines.push(format!("address{}={value}", items.len() + index + 1));
+        }
+        let standing = self.get("gateway").map(|entry| entry.item(What::Gateway));
+        match (gateway.as_deref(), standing) {
+            (Some([new]), Some(item)) if !only_clear => self.edits.push(item.with(new)),
+            (Some(_), Some(item)) => self.edits.push(item.without()),
+            (Some([new]), None) if within.is_none() && !only_clear => self.lines.push(format!("gateway={new}")),
+            _ => {}
+        }
+        if only_clear {
+            return;
+        }
+        let method = if to.of(family).is_empty() { "auto" } else { "manual" };
+        match self.get("method").map(|entry| entry.item(What::Method)) {
+            Some(item) if item.value == method => {}
+            Some(item) => self.edits.push(item.with(method)),
+            None => self.lines.push(format!("method={method}")),
+        }
+    }
+
+    fn routes(&mut self, family: Family, to: &Addresses, only_clear: bool) {
+        let mut number = self.section.iter().filter(|entry| entry.key.starts_with("route")).count();
+        for route in to.routes.iter().filter(|route| !only_clear && Family::of(route.via) == family) {
+            let value = format!(
+                "{},{}{}",
+                route.to,
+                route.via,
+                route.metric.map_or(String::new(), |metric| format!(",{metric}"))
+            );
+            if !self.section.iter().any(|entry| entry.value == value) {
+                number += 1;
+                self.lines.push(format!("route{number}={value}"));
+            }
+        }
+    }
 }
 
 /// `mac:` in lists of devices, NetworkManager.conf(5) "Device List Format".
@@ -115,9 +218,9 @@ pub fn read_conf(text: &str) -> Result<Vec<Definition>> {
                 items.push(Item {
                     what: What::Match,
                     value: word.to_owned(),
-                    whole: span.clone(),
+                    piece: span.clone(),
+                    group: Group::alone(span.clone()),
                     span,
-                    instead: String::new(),
                     quote: "",
                     line: entry.line,
                 });

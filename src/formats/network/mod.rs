@@ -7,6 +7,7 @@
 
 pub mod addressing;
 pub mod cloud_init;
+mod ifcfg;
 pub mod ifupdown;
 mod keyfile;
 pub mod mac;
@@ -17,10 +18,12 @@ mod sections;
 mod udev_rules;
 mod yaml;
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use anyhow::{Result, bail};
 
+pub use addressing::Addresses;
 pub use mac::Mac;
 
 /// Larger files are no network configuration. In bytes.
@@ -45,6 +48,12 @@ pub enum Syntax {
     NetworkManagerConf,
     /// interfaces(5) of ifupdown.
     Ifupdown,
+    /// ifcfg files of Red Hat.
+    IfcfgRedHat,
+    /// ifcfg(5) of SUSE.
+    IfcfgSuse,
+    /// The routes beside either.
+    Routes,
     /// udev(7).
     UdevRules,
 }
@@ -77,8 +86,29 @@ pub enum What {
     Dns,
     /// A search domain.
     Search,
+    /// What follows from an address and goes with it: `broadcast`, `network`.
+    Derived,
     /// How addresses are had: `DHCP=yes`, `method=manual`, `inet static`.
     Method,
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+
+    /// That of an address.
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
 }
 
 /// Something that a definition says.
@@ -90,14 +120,32 @@ pub struct Item {
     pub value: String,
     /// Where the value stands.
     pub span: Range<usize>,
-    /// What goes when the item goes: its line, or its piece of one.
-    pub whole: Range<usize>,
-    /// What stands there then; empty but where nothing would be wrong.
-    pub instead: String,
+    /// What goes when the item goes and others of its group stay.
+    pub piece: Range<usize>,
+    /// The items that stand in one setting with it.
+    pub group: Group,
     /// What a new value needs around it.
     pub quote: &'static str,
     /// Its line, from 1.
     pub line: usize,
+}
+
+/// Items that stand in one setting, `DNS=192.0.2.1 192.0.2.2`; most stand alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// How many they are.
+    pub size: usize,
+    /// What goes when all of them go: the line or lines.
+    pub span: Range<usize>,
+    /// What stands there then; empty but where nothing would be wrong.
+    pub instead: String,
+}
+
+impl Group {
+    /// One item that has its lines for itself.
+    pub fn alone(span: Range<usize>) -> Group {
+        Group { size: 1, span, instead: String::new() }
+    }
 }
 
 impl Item {
@@ -109,7 +157,15 @@ impl Item {
 
     /// The file without the item.
     pub fn without(&self) -> Edit {
-        Edit { span: self.whole.clone(), new: self.instead.clone() }
+        match self.group.size {
+            1 => Edit { span: self.group.span.clone(), new: self.group.instead.clone() },
+            _ => Edit { span: self.piece.clone(), new: String::new() },
+        }
+    }
+
+    /// The address that stands at the start of the value, before a prefix or a gateway.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.value.split(['/', ',', ';', ' ']).next()?.parse().ok()
     }
 
     /// The value as a MAC address; none for words such as `random`.
@@ -171,14 +227,17 @@ pub struct Edit {
     pub new: String,
 }
 
-/// A text with all these changes. Of changes that lie within one another the widest is made.
+/// A text with all these changes. Of changes that lie within one another the widest is made; what is taken away may overlap.
 pub fn apply(text: &str, edits: &[Edit]) -> String {
     let mut edits: Vec<&Edit> = edits.iter().collect();
-    edits.sort_by_key(|edit| (edit.span.start, std::cmp::Reverse(edit.span.end)));
+    // What is put in stands before what is taken away there.
+    edits.sort_by_key(|edit| (edit.span.start, !edit.span.is_empty(), std::cmp::Reverse(edit.span.end)));
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     for edit in edits {
         if edit.span.start < at {
+            // Two that go, and share the comma between them.
+            at = if edit.new.is_empty() { at.max(edit.span.end) } else { at };
             continue;
         }
         out.push_str(&text[at..edit.span.start]);
@@ -211,6 +270,8 @@ impl Syntax {
             Syntax::Keyfile => keyfile::read(name, text)?,
             Syntax::NetworkManagerConf => keyfile::read_conf(text)?,
             Syntax::Ifupdown => ifupdown::read(text)?,
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::read(self, name, text)?,
+            Syntax::Routes => ifcfg::read_routes(name, text)?,
             Syntax::UdevRules => udev_rules::read(text)?,
         };
         for definition in &definitions {
@@ -238,13 +299,51 @@ impl Syntax {
             Syntax::Netplan => format!("{indent}macaddress: \"{mac}\"\n"),
             Syntax::NetworkdNetwork | Syntax::Link => format!("[Link]\nMACAddress={mac}\n"),
             Syntax::NetworkdNetdev => format!("[NetDev]\nMACAddress={mac}\n"),
-            Syntax::Keyfile => return Some(keyfile::pin(text, mac)),
+            Syntax::Keyfile => return keyfile::pin(text, mac),
             Syntax::Ifupdown => format!("{indent}hwaddress ether {mac}\n"),
-            Syntax::NetworkManagerConf | Syntax::UdevRules => return None,
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::pin(self, mac),
+            Syntax::NetworkManagerConf | Syntax::Routes | Syntax::UdevRules => return None,
         };
         let before = if *at > 0 && !text[..*at].ends_with('\n') { "\n" } else { "" };
         Some(Edit { span: *at..*at, new: format!("{before}{lines}") })
     }
+}
+
+impl Syntax {
+    /// The changes that give the link of a definition these addresses. Of a family that they say nothing of, nothing changes; a
+    /// list that is empty is left as it is. Where `only_clear`, what they replace goes and nothing comes: another
+    /// definition has it.
+    ///
+    /// # Errors
+    /// When the definition has a form that has no place for them.
+    pub fn readdress(self, text: &str, definition: &Definition, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
+        match self {
+            Syntax::Netplan => netplan::readdress(text, definition, to, only_clear),
+            Syntax::NetworkdNetwork => networkd::readdress(text, definition, to, only_clear),
+            Syntax::Keyfile => keyfile::readdress(text, to, only_clear),
+            Syntax::Ifupdown => ifupdown::readdress(text, definition, to, only_clear),
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::readdress(self, text, to, only_clear),
+            Syntax::Routes => Ok(ifcfg::reroute(definition, to)),
+            Syntax::NetworkdNetdev | Syntax::Link | Syntax::NetworkManagerConf | Syntax::UdevRules => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Puts new values in the places of old ones, in their order: the changes, and the values for which there is no place. Old
+/// ones that are too many go.
+fn fit(items: &[&Item], values: &[String]) -> (Vec<Edit>, Vec<String>) {
+    let mut edits = Vec::new();
+    for (item, value) in items.iter().zip(values).filter(|(item, value)| item.value != **value) {
+        edits.push(item.with(value));
+    }
+    let going = items.get(values.len()..).unwrap_or_default();
+    for item in going {
+        let group = &item.group;
+        let all_go = going.iter().filter(|other| other.group.span == group.span).count() == group.size;
+        edits.push(if all_go { Edit { span: group.span.clone(), new: group.instead.clone() } } else { item.without() });
+    }
+    edits.dedup();
+    (edits, values.iter().skip(items.len()).cloned().collect())
 }
 
 /// The number of the line in which a byte stands, from 1.

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! netplan(5), and both versions of cloud-init's network configuration.
 
+mod version_1;
+
 use std::ops::Range;
 
 use anyhow::{Result, bail};
 
 use super::yaml::{self, Node};
-use super::{Definition, Item, LinkKind, Place, Selector, What};
+use super::{Addresses, Definition, Edit, Family, Group, Item, LinkKind, Place, Selector, What, fit};
 
 /// Keys of netplan under which links stand; in the first ones they are devices, netplan(5).
 const DEVICES: [&str; 3] = ["ethernets", "wifis", "modems"];
 const VIRTUAL: [&str; 7] = ["bonds", "bridges", "vlans", "tunnels", "vrfs", "dummy-devices", "virtual-ethernets"];
-/// Types of cloud-init's version 1 whose link is a device.
-const V1_DEVICE: &str = "physical";
 
 /// The definitions of a file; none where it has no `network`.
 ///
@@ -33,10 +33,136 @@ pub fn read(text: &str) -> Result<Vec<Definition>> {
         }
     }
     for entry in network.get("config").map_or(&[][..], Node::items) {
-        found.extend(version_1(text, entry));
+        found.extend(version_1::read(text, entry));
     }
     found.sort_by_key(|definition| definition.line);
     Ok(found)
+}
+
+/// See [`super::Syntax::readdress`].
+///
+/// # Errors
+/// When the file cannot be read, or is of cloud-init's version 1 and has no place for what is new.
+pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
+    let root = yaml::read(text)?;
+    let network = root.as_ref().and_then(|root| root.get("network").or(Some(root)));
+    let groups = DEVICES.iter().chain(&VIRTUAL).filter_map(|name| network?.get(name));
+    let mut bodies = groups.flat_map(Node::pairs);
+    let body =
+        bodies.find(|(id, _)| id.line == definition.line && id.text() == Some(&definition.id)).map(|(_, body)| body);
+    let Some(body) = body else { return version_1::readdress(definition, to, only_clear) };
+    let mut change = Change { text, body, edits: Vec::new(), routes: Vec::new() };
+    let quoted = |value: &dyn ToString| format!("\"{}\"", value.to_string());
+    let wanted: Vec<String> = to.addresses.iter().filter(|_| !only_clear).map(ToString::to_string).collect();
+    change.list("addresses", definition.all(What::Address).collect(), &wanted, |item| {
+        item.ip().is_some_and(|ip| to.is_about(Family::of(ip)))
+    });
+    for family in Family::ALL.into_iter().filter(|family| to.is_about(*family)) {
+        if let Some(gateway) = to.gateways_wanted(family) {
+            let of = |item: &&Item| item.ip().is_some_and(|ip| Family::of(ip) == family);
+            let items: Vec<&Item> = definition.all(What::Gateway).filter(of).collect();
+            let (edits, rest) = fit(&items, if only_clear { &[] } else { &gateway });
+            change.edits.extend(edits);
+            // netplan before 0.103 does not know the word `default`.
+            let everywhere = if family == Family::V4 { "0.0.0.0/0" } else { "::/0" };
+            for via in rest.iter().filter(|_| !only_clear) {
+                change.route(everywhere, via, None);
+            }
+        }
+        let key = if family == Family::V4 { "dhcp4" } else { "dhcp6" };
+        let is_on = body.get(key).and_then(Node::text).is_some_and(|word| ["true", "yes", "on", "y"].contains(&word));
+        if is_on != to.dhcp(family) && !only_clear {
+            let word = if to.dhcp(family) { "true" } else { "false" };
+            change.edits.push(match body.get(key) {
+                Some(node) => Edit { span: node.span.clone(), new: word.to_owned() },
+                None => yaml::insert_pair(text, body, key, word),
+            });
+        }
+    }
+    for route in to.routes.iter().filter(|_| !only_clear) {
+        let (to, via) = (route.to.to_string(), route.via.to_string());
+        if !definition.all(What::Route).any(|item| item.value == format!("{to} {via}")) {
+            change.route(&to, &via, route.metric);
+        }
+    }
+    if !only_clear {
+        change.servers(definition, to, quoted);
+    }
+    let cleared =
+        |edit: &Edit| edit.new.is_empty() && definition.all(What::Gateway).any(|item| item.group.span == edit.span);
+    if !change.routes.is_empty() && change.edits.iter().any(cleared) {
+        bail!("line {}: the routes that go and those that come stand in one list", definition.line);
+    }
+    let routes = std::mem::take(&mut change.routes);
+    change.append("routes", &routes);
+    Ok(change.edits)
+}
+
+/// Changes of one definition.
+struct Change<'t> {
+    text: &'t str,
+    body: &'t Node,
+    edits: Vec<Edit>,
+    /// Routes that are added, all at once: a key may not stand twice.
+    routes: Vec<String>,
+}
+
+impl Change<'_> {
+    /// Gives a list of the definition these values in place of the items that are `old`.
+    fn list(&mut self, key: &str, items: Vec<&Item>, wanted: &[String], old: impl Fn(&Item) -> bool) {
+        let mut new = wanted.iter().cloned();
+        let mut values: Vec<String> = Vec::new();
+        for item in &items {
+            values.extend(if old(item) { new.next() } else { Some(item.value.clone()) });
+        }
+        values.extend(new);
+        let (edits, rest) = fit(&items, &values);
+        self.edits.extend(edits);
+        let rest: Vec<String> = rest.iter().map(|value| format!("\"{value}\"")).collect();
+        self.append(key, &rest);
+    }
+
+    fn append(&mut self, key: &str, values: &[String]) {
+        self.edits.extend(match self.body.get(key) {
+            Some(list) => yaml::append(self.text, list, values),
+            None if values.is_empty() => None,
+            None => Some(yaml::insert_pair(self.text, self.body, key, &format!("[{}]", values.join(", ")))),
+        });
+    }
+
+    fn route(&mut self, to: &str, via: &str, metric: Option<u32>) {
+        let metric = metric.map_or(String::new(), |metric| format!(", metric: {metric}"));
+        self.routes.push(format!("{{to: \"{to}\", via: \"{via}\"{metric}}}"));
+    }
+
+    fn servers(&mut self, definition: &Definition, to: &Addresses, quoted: impl Fn(&dyn ToString) -> String) {
+        let dns: Vec<String> = to.dns.iter().map(ToString::to_string).collect();
+        let mut made = Vec::new();
+        for (what, key, values) in [(What::Dns, "addresses", &dns), (What::Search, "search", &to.search)] {
+            if values.is_empty() {
+                continue;
+            }
+            let (edits, rest) = fit(&definition.all(what).collect::<Vec<_>>(), values);
+            self.edits.extend(edits);
+            let rest: Vec<String> = rest.iter().map(|value| quoted(value)).collect();
+            match self.body.get("nameservers") {
+                Some(servers) => self.edits.extend(match servers.get(key) {
+                    Some(list) => yaml::append(self.text, list, &rest),
+                    None if rest.is_empty() => None,
+                    None => Some(yaml::insert_pair(self.text, servers, key, &format!("[{}]", rest.join(", ")))),
+                }),
+                None => made.push(format!("{key}: [{}]", rest.join(", "))),
+            }
+        }
+        if !made.is_empty() {
+            self.edits.push(yaml::insert_pair(
+                self.text,
+                self.body,
+                "nameservers",
+                &format!("{{{}}}", made.join(", ")),
+            ));
+        }
+    }
 }
 
 fn definition(text: &str, id: &Node, body: &Node, kind: LinkKind) -> Result<Definition> {
@@ -82,8 +208,9 @@ fn pair(text: &str, map: &Node, key: &str, what: What) -> Option<Item> {
     let index = map.pairs().iter().position(|(name, _)| name.text() == Some(key))?;
     let (name, value) = &map.pairs()[index];
     let (whole, instead) = yaml::without_pair(text, map, index);
+    let group = Group { instead, ..Group::alone(whole) };
     let (span, quote) = inside(text, value);
-    Some(Item { what, value: value.text()?.to_owned(), span, whole, instead, quote, line: name.line })
+    Some(Item { what, value: value.text()?.to_owned(), piece: span.clone(), span, group, quote, line: name.line })
 }
 
 /// Where a scalar stands inside its quotes; and quotes for a new value where it has none: a parser of YAML 1.1, such as
@@ -99,6 +226,7 @@ fn inside(text: &str, node: &Node) -> (Range<usize>, &'static str) {
 /// Each scalar of a list under a key; an address with options is the only key of a mapping.
 fn list(text: &str, map: &Node, key: &str, what: What, items: &mut Vec<Item>) {
     let Some(node) = map.get(key) else { return };
+    let group = group(text, map, key);
     for (index, item) in node.items().iter().enumerate() {
         let scalar = item.pairs().first().map_or(item, |(name, _)| name);
         if let Some(value) = scalar.text() {
@@ -107,13 +235,20 @@ fn list(text: &str, map: &Node, key: &str, what: What, items: &mut Vec<Item>) {
                 what,
                 value: value.to_owned(),
                 span,
-                whole: yaml::without_item(text, node, index),
-                instead: String::new(),
+                piece: yaml::without_item(text, node, index),
+                group: group.clone(),
                 quote,
                 line: scalar.line,
             });
         }
     }
+}
+
+/// The items of a list go with its key, when all of them go.
+fn group(text: &str, map: &Node, key: &str) -> Group {
+    let index = map.pairs().iter().position(|(name, _)| name.text() == Some(key)).unwrap_or(0);
+    let (span, instead) = yaml::without_pair(text, map, index);
+    Group { size: map.pairs()[index].1.items().len(), span, instead }
 }
 
 fn addressing(text: &str, body: &Node, items: &mut Vec<Item>) {
@@ -132,53 +267,18 @@ fn addressing(text: &str, body: &Node, items: &mut Vec<Item>) {
         for (index, route) in routes.items().iter().enumerate() {
             let Some(via) = route.get("via").filter(|via| via.text().is_some()) else { continue };
             let to = route.get("to").and_then(Node::text).unwrap_or("default");
-            let is_default = ["default", "0.0.0.0/0", "::/0"].contains(&to);
+            let is_default = ["default", "0.0.0.0/0", "::/0", "0/0"].contains(&to);
+            let value = via.text().unwrap_or_default();
             let (span, quote) = inside(text, via);
             items.push(Item {
                 what: if is_default { What::Gateway } else { What::Route },
-                value: via.text().unwrap_or_default().to_owned(),
+                value: if is_default { value.to_owned() } else { format!("{to} {value}") },
                 span,
-                whole: yaml::without_item(text, routes, index),
-                instead: String::new(),
+                piece: yaml::without_item(text, routes, index),
+                group: group(text, body, "routes"),
                 quote,
                 line: via.line,
             });
         }
     }
-}
-
-/// An entry of cloud-init's version 1, where the MAC address of a device is what it is known by.
-fn version_1(text: &str, entry: &Node) -> Option<Definition> {
-    let kind = entry.get("type")?.text()?;
-    let name = entry.get("name")?.text()?;
-    let kind = match kind {
-        V1_DEVICE => LinkKind::Device,
-        "bond" | "bridge" | "vlan" => LinkKind::Virtual,
-        _ => return None,
-    };
-    let what = if kind == LinkKind::Device { What::Match } else { What::Pin };
-    let mut items: Vec<Item> = pair(text, entry, "mac_address", what).into_iter().collect();
-    for subnet in entry.get("subnets").map_or(&[][..], Node::items) {
-        for (key, what) in
-            [("address", What::Address), ("netmask", What::Prefix), ("gateway", What::Gateway), ("type", What::Method)]
-        {
-            items.extend(pair(text, subnet, key, what));
-        }
-        list(text, subnet, "dns_nameservers", What::Dns, &mut items);
-        list(text, subnet, "dns_search", What::Search, &mut items);
-    }
-    items.sort_by_key(|item| item.span.start);
-    let has_match = items.iter().any(|item| item.what == What::Match);
-    Some(Definition {
-        id: name.to_owned(),
-        kind,
-        selector: Selector {
-            names: if has_match { Vec::new() } else { vec![name.to_owned()] },
-            set_name: has_match.then(|| name.to_owned()),
-            paths: Vec::new(),
-        },
-        items,
-        end: None,
-        line: entry.line,
-    })
 }

@@ -6,8 +6,7 @@ use std::ops::Range;
 
 use anyhow::{Result, bail};
 
-use super::Item;
-use super::What;
+use super::{Edit, Group, Item, What};
 
 /// One assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +102,32 @@ pub fn words(text: &str, span: Range<usize>) -> impl Iterator<Item = (&str, Rang
     })
 }
 
+/// New lines for a section that has one of these names: behind its last assignment. Where it is missing it is made at the end.
+pub fn insert(text: &str, names: &[&str], new_name: &str, lines: &[String]) -> Option<Edit> {
+    if lines.is_empty() {
+        return None;
+    }
+    let (mut at, mut place, mut inside) = (0, None, false);
+    for whole in text.split_inclusive('\n') {
+        at += whole.len();
+        let bare = whole.trim();
+        if let Some(heading) = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            inside = names.contains(&heading);
+        }
+        // Blank lines and comments behind the section belong to the next one.
+        if inside && !bare.is_empty() && !bare.starts_with(['#', ';']) {
+            place = Some(at);
+        }
+    }
+    let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let (at, body) = match place {
+        Some(at) => (at, body),
+        None => (text.len(), format!("{}[{new_name}]\n{body}", if text.is_empty() { "" } else { "\n" })),
+    };
+    let end = if at == 0 || text[..at].ends_with('\n') { "" } else { "\n" };
+    Some(Edit { span: at..at, new: format!("{end}{body}") })
+}
+
 impl Entry<'_> {
     /// The whole value as an item.
     pub fn item(&self, what: What) -> Item {
@@ -110,8 +135,8 @@ impl Entry<'_> {
             what,
             value: self.value.to_owned(),
             span: self.span.clone(),
-            whole: self.whole.clone(),
-            instead: String::new(),
+            piece: self.span.clone(),
+            group: Group::alone(self.whole.clone()),
             quote: "",
             line: self.line,
         }
@@ -120,20 +145,19 @@ impl Entry<'_> {
     /// Each word of the value as an item.
     pub fn items(&self, text: &str, what: What) -> Vec<Item> {
         let all: Vec<(&str, Range<usize>)> = words(text, self.span.clone()).collect();
-        let alone = all.len() == 1;
         let item = |(index, (value, span)): (usize, &(&str, Range<usize>))| {
             // With a blank beside it.
             let piece = match index {
-                0 if !alone => span.start..all[1].1.start,
-                0 => self.whole.clone(),
+                0 if all.len() > 1 => span.start..all[1].1.start,
+                0 => span.clone(),
                 _ => all[index - 1].1.end..span.end,
             };
             Item {
                 what,
                 value: (*value).to_owned(),
                 span: span.clone(),
-                whole: piece,
-                instead: String::new(),
+                piece,
+                group: Group { size: all.len(), ..Group::alone(self.whole.clone()) },
                 quote: "",
                 line: self.line,
             }

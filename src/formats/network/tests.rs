@@ -13,8 +13,9 @@ fn items(syntax: Syntax, name: &str, text: &str) -> Vec<String> {
             .collect::<Vec<_>>()
     };
     for item in found.iter().flat_map(|definition| &definition.items) {
-        assert!(text[item.span.clone()].contains(&item.value), "{item:?}");
-        assert!(item.whole.start <= item.span.start && item.whole.end >= item.span.end, "{item:?}");
+        assert!(item.what == What::Route || text[item.span.clone()].contains(&item.value), "{item:?}");
+        let gone = item.without().span;
+        assert!(gone.start <= item.span.start && gone.end >= item.span.end, "{item:?}");
         let same = Edit { span: item.span.clone(), new: text[item.span.clone()].to_owned() };
         assert_eq!(apply(text, &[same]), text);
         // What is left still is what it was, less the item.
@@ -64,7 +65,7 @@ fn netplan_is_read_with_its_places() {
             "ens18: Address 192.0.2.7/24 11",
             "ens18: Address 2001:db8::7/64 12",
             "ens18: Gateway 192.0.2.1 16",
-            "ens18: Route 192.0.2.2 17",
+            "ens18: Route 198.51.100.0/24 192.0.2.2 17",
             "ens18: Dns 192.0.2.53 18",
             "ens18: Dns 192.0.2.54 18",
             "ens18: Search example.com 18",
@@ -242,4 +243,262 @@ fn udev_rules_are_read_with_their_places() {
     assert_eq!((found.len(), found[0].items[0].line, found[0].selector.set_name.as_deref()), (1, 2, Some("lan0")));
     let item = &found[0].items[0];
     assert_eq!(apply(text, &[item.with("x")]), text.replace("52:54:00:00:00:01", "x"));
+}
+
+/// A text whose definition `id` was given these addresses; the same again changes nothing.
+fn readdressed(syntax: Syntax, text: &str, id: &str, to: &Addresses) -> String {
+    let once = |text: &str| {
+        let found = syntax.read("x", text).unwrap();
+        let edits = found
+            .iter()
+            .filter(|definition| definition.id == id)
+            .flat_map(|definition| syntax.readdress(text, definition, to, false).unwrap());
+        apply(text, &edits.collect::<Vec<_>>())
+    };
+    let new = once(text);
+    assert_eq!(once(&new), new, "a second time");
+    new
+}
+
+fn to(addresses: &[&str], gateways: &[&str], dns: &[&str]) -> Addresses {
+    Addresses {
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        gateways: gateways.iter().map(|text| text.parse().unwrap()).collect(),
+        dns: dns.iter().map(|text| text.parse().unwrap()).collect(),
+        ..Addresses::default()
+    }
+}
+
+/// A text with these replacements, each of which must be there.
+fn changed(text: &str, replacements: &[(&str, &str)]) -> String {
+    replacements.iter().fold(text.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "{old}");
+        text.replacen(old, new, 1)
+    })
+}
+
+#[test]
+fn netplan_is_given_addresses() {
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens18", &to(&["10.0.4.17/22"], &["10.0.4.1"], &["10.0.4.53"]));
+    let expected = changed(
+        NETPLAN,
+        &[
+            ("- 192.0.2.7/24", "- \"10.0.4.17/22\""),
+            ("via: 192.0.2.1", "via: \"10.0.4.1\""),
+            ("[192.0.2.53, '192.0.2.54']", "[\"10.0.4.53\"]"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let both = to(&["10.0.4.17/22", "10.0.4.18/22", "fd00::17/64"], &["fd00::1"], &[]);
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens18", &both);
+    let expected = changed(
+        NETPLAN,
+        &[
+            ("- 192.0.2.7/24", "- \"10.0.4.17/22\""),
+            ("2001:db8::7/64", "10.0.4.18/22"),
+            ("            label: x\n", "            label: x\n        - \"fd00::17/64\"\n"),
+            ("via: 192.0.2.2}\n", "via: 192.0.2.2}\n        - {to: \"::/0\", via: \"fd00::1\"}\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, dhcp6: true, ..Addresses::default() };
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens18", &dhcp);
+    let expected = changed(
+        NETPLAN,
+        &[
+            ("      addresses:\n        - 192.0.2.7/24\n        - \"2001:db8::7/64\":\n            label: x\n", ""),
+            ("        - to: default\n          via: 192.0.2.1\n", ""),
+            ("    ens19:", "      dhcp4: true\n      dhcp6: true\n    ens19:"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let new = readdressed(Syntax::Netplan, NETPLAN, "ens19", &to(&["10.0.4.17/22"], &["10.0.4.1"], &["10.0.4.53"]));
+    let expected = changed(
+        NETPLAN,
+        &[(
+            "dhcp4: true}",
+            "dhcp4: false, addresses: [\"10.0.4.17/22\"], nameservers: {addresses: [\"10.0.4.53\"]}, routes: [{to: \"0.0.0.0/0\", via: \"10.0.4.1\"}]}",
+        )],
+    );
+    assert_eq!(new, expected);
+}
+
+#[test]
+fn networkd_is_given_addresses() {
+    let text = "[Match]\nName=eth0\n\n[Network]\n# ours\nAddress=192.0.2.7/24\nDNS=192.0.2.53 192.0.2.54\n\n# out\n[Route]\nGateway=192.0.2.1\n";
+    let some = Addresses {
+        search: vec!["example.com".into()],
+        ..to(&["10.0.4.17/22", "fd00::17/64"], &["10.0.4.1"], &["10.0.4.53"])
+    };
+    let new = readdressed(Syntax::NetworkdNetwork, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("Address=192.0.2.7/24", "Address=10.0.4.17/22"),
+            ("Gateway=192.0.2.1", "Gateway=10.0.4.1"),
+            ("DNS=192.0.2.53 192.0.2.54\n", "DNS=10.0.4.53\nAddress=fd00::17/64\nDomains=example.com\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new = readdressed(Syntax::NetworkdNetwork, text, "eth0", &dhcp);
+    assert_eq!(
+        new,
+        changed(text, &[("Address=192.0.2.7/24\n", ""), ("54\n", "54\nDHCP=ipv4\n"), ("Gateway=192.0.2.1\n", "")])
+    );
+    let new = readdressed(
+        Syntax::NetworkdNetwork,
+        "[Match]\nName=eth0\n[Network]\nDHCP=yes",
+        "eth0",
+        &to(&["10.0.4.17/22"], &[], &[]),
+    );
+    assert_eq!(new, "[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nAddress=10.0.4.17/22\n");
+}
+
+#[test]
+fn keyfiles_are_given_addresses() {
+    let text = "[connection]\nid=a\ntype=ethernet\ninterface-name=eth0\n\n[ipv4]\naddress1=192.0.2.7/24,192.0.2.1\naddress2=192.0.2.8/24\ndns=192.0.2.53;\nmethod=manual\n\n[ipv6]\nmethod=auto\n";
+    let route =
+        addressing::Route { to: "198.51.100.0/24".parse().unwrap(), via: "10.0.4.2".parse().unwrap(), metric: Some(5) };
+    let some = Addresses {
+        routes: vec![route],
+        ..to(&["10.0.4.17/22", "fd00::17/64"], &["10.0.4.1", "fd00::1"], &["10.0.4.53", "fd00::53"])
+    };
+    let new = readdressed(Syntax::Keyfile, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("192.0.2.7/24,192.0.2.1\naddress2=192.0.2.8/24", "10.0.4.17/22,10.0.4.1"),
+            ("192.0.2.53;", "10.0.4.53;"),
+            ("method=manual\n", "method=manual\nroute1=198.51.100.0/24,10.0.4.2,5\n"),
+            ("method=auto\n", "method=manual\naddress1=fd00::17/64\ngateway=fd00::1\ndns=fd00::53;\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new = readdressed(Syntax::Keyfile, text, "eth0", &dhcp);
+    let expected =
+        changed(text, &[("address1=192.0.2.7/24,192.0.2.1\naddress2=192.0.2.8/24\n", ""), ("manual", "auto")]);
+    assert_eq!(new, expected);
+}
+
+#[test]
+fn ifupdown_is_given_addresses() {
+    let text = "auto eth0\niface eth0 inet static\n\taddress 192.0.2.7\n\tnetmask 255.255.255.0\n\tbroadcast 192.0.2.255\n\tgateway 192.0.2.1\n\t# dns-* options are implemented by the resolvconf package\n\tdns-nameservers 192.0.2.53 192.0.2.54\n\tdns-search example.com\niface eth0 inet6 static\n\taddress 2001:db8::7/64\n";
+    let some = to(&["10.0.4.17/22", "fd00::17/64", "10.0.4.18/22"], &["10.0.4.1", "fd00::1"], &["10.0.4.53"]);
+    let new = readdressed(Syntax::Ifupdown, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("192.0.2.7", "10.0.4.17"),
+            ("255.255.255.0", "255.255.252.0"),
+            ("\tbroadcast 192.0.2.255\n", ""),
+            ("192.0.2.1", "10.0.4.1"),
+            ("192.0.2.53 192.0.2.54", "10.0.4.53"),
+            ("example.com\n", "example.com\n\niface eth0 inet static\n\taddress 10.0.4.18/22\n"),
+            ("2001:db8::7/64\n", "fd00::17/64\n\tgateway fd00::1\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new = readdressed(Syntax::Ifupdown, text, "eth0", &dhcp);
+    let expected = changed(
+        text,
+        &[
+            ("inet static", "inet dhcp"),
+            ("\taddress 192.0.2.7\n\tnetmask 255.255.255.0\n\tbroadcast 192.0.2.255\n\tgateway 192.0.2.1\n", ""),
+        ],
+    );
+    assert_eq!(new, expected);
+    let new =
+        readdressed(Syntax::Ifupdown, "iface eth0 inet dhcp\n", "eth0", &to(&["10.0.4.17/22"], &["10.0.4.1"], &[]));
+    assert_eq!(new, "iface eth0 inet static\n    address 10.0.4.17/22\n    gateway 10.0.4.1\n");
+}
+
+#[test]
+fn ifcfg_files_are_read_with_their_places() {
+    let text = "# Generated by dracut initrd\nNAME=\"eth0\"\nDEVICE=eth0\nTYPE=Ethernet\nHWADDR=52:54:00:00:00:01\nMACADDR='52:54:00:00:00:02'\nBOOTPROTO=none # static\nIPADDR=192.0.2.7\nPREFIX=24\nGATEWAY=192.0.2.1\nDNS1=192.0.2.53\nDOMAIN=\"a.example b.example\"\nIPV6ADDR=2001:db8::7/64\nONBOOT=yes\n";
+    assert_eq!(
+        items(Syntax::IfcfgRedHat, "ifcfg-eth0", text),
+        [
+            "eth0: Match 52:54:00:00:00:01 5",
+            "eth0: Pin 52:54:00:00:00:02 6",
+            "eth0: Method none 7",
+            "eth0: Address 192.0.2.7 8",
+            "eth0: Prefix 24 9",
+            "eth0: Gateway 192.0.2.1 10",
+            "eth0: Dns 192.0.2.53 11",
+            "eth0: Search a.example 12",
+            "eth0: Search b.example 12",
+            "eth0: Address 2001:db8::7/64 13",
+        ]
+    );
+    let suse = "BOOTPROTO='static'\nSTARTMODE='auto'\nLLADDR='52:54:00:00:00:02'\nIPADDR='192.0.2.7/24'\nIPADDR_1='2001:db8::7/64'\nBONDING_MASTER='yes'\n";
+    assert_eq!(
+        items(Syntax::IfcfgSuse, "ifcfg-bond0", suse),
+        [
+            "bond0: Method static 1",
+            "bond0: Pin 52:54:00:00:00:02 3",
+            "bond0: Address 192.0.2.7/24 4",
+            "bond0: Address 2001:db8::7/64 5",
+        ]
+    );
+    assert_eq!(Syntax::IfcfgSuse.read("ifcfg-bond0", suse).unwrap()[0].kind, LinkKind::Virtual);
+    let routes = "# routes\ndefault 192.0.2.1 - eth0\n198.51.100.0/24 192.0.2.2 - eth0\ndefault 192.0.2.9 - -\n";
+    assert_eq!(
+        items(Syntax::Routes, "routes", routes),
+        ["eth0: Gateway 192.0.2.1 2", "eth0: Route 198.51.100.0/24 192.0.2.2 3"]
+    );
+    let routes = "default via 192.0.2.1 dev eth0\n198.51.100.0/24 via 192.0.2.2\n";
+    assert_eq!(
+        items(Syntax::Routes, "route-eth0", routes),
+        ["eth0: Gateway 192.0.2.1 1", "eth0: Route 198.51.100.0/24 192.0.2.2 2"]
+    );
+    assert_eq!(refused(Syntax::IfcfgRedHat, "A=1\nA=2\n"), "line 2: `A` stands twice");
+    assert_eq!(refused(Syntax::IfcfgRedHat, "A=1\nB=\"2\n"), "line 2: a quote without its end");
+    assert_eq!(refused(Syntax::IfcfgRedHat, "what\n"), "line 1: neither an assignment nor a comment");
+}
+
+#[test]
+fn ifcfg_files_are_given_addresses() {
+    let text = "DEVICE=eth0\nBOOTPROTO=static\nIPADDR=192.0.2.7\nNETMASK=255.255.255.0\nNETWORK=192.0.2.0\nBROADCAST=192.0.2.255\nGATEWAY=192.0.2.1\nIPADDR1=192.0.2.8\nPREFIX1=24\nDNS1=192.0.2.53\nDNS2=192.0.2.54\nIPV6INIT=\"yes\"\nIPV6ADDR=\"2001:db8::7/64\"\n";
+    let some = to(&["10.0.4.17/22", "fd00::17/64", "fd00::18/64"], &["10.0.4.1", "fd00::1"], &["10.0.4.53"]);
+    let new = readdressed(Syntax::IfcfgRedHat, text, "eth0", &some);
+    let expected = changed(
+        text,
+        &[
+            ("192.0.2.7", "10.0.4.17"),
+            ("255.255.255.0", "255.255.252.0"),
+            ("NETWORK=192.0.2.0\nBROADCAST=192.0.2.255\n", ""),
+            ("192.0.2.1", "10.0.4.1"),
+            ("IPADDR1=192.0.2.8\nPREFIX1=24\n", ""),
+            ("192.0.2.53\nDNS2=192.0.2.54\n", "10.0.4.53\n"),
+            ("2001:db8::7/64\"\n", "fd00::17/64\"\nIPV6ADDR_SECONDARIES=fd00::18/64\nIPV6_DEFAULTGW=fd00::1\n"),
+        ],
+    );
+    assert_eq!(new, expected);
+    let dhcp = Addresses { dhcp4: true, ..Addresses::default() };
+    let new =
+        readdressed(Syntax::IfcfgRedHat, "DEVICE=eth0\nBOOTPROTO=none\nIPADDR=192.0.2.7\nPREFIX=24\n", "eth0", &dhcp);
+    assert_eq!(new, "DEVICE=eth0\nBOOTPROTO=dhcp\n");
+    let new = readdressed(
+        Syntax::IfcfgRedHat,
+        "DEVICE=eth0\nBOOTPROTO=dhcp\n",
+        "eth0",
+        &to(&["10.0.4.17/22", "10.0.4.18/22"], &["10.0.4.1"], &[]),
+    );
+    assert_eq!(
+        new,
+        "DEVICE=eth0\nBOOTPROTO=none\nIPADDR=10.0.4.17\nPREFIX=22\nIPADDR1=10.0.4.18\nPREFIX1=22\nGATEWAY=10.0.4.1\n"
+    );
+    let suse = "BOOTPROTO='static'\nIPADDR='192.0.2.7/24'\nIPADDR_1='2001:db8::7/64'\n";
+    let new = readdressed(Syntax::IfcfgSuse, suse, "x", &to(&["10.0.4.17/22", "10.0.4.18/22"], &[], &[]));
+    assert_eq!(new, changed(suse, &[("192.0.2.7/24", "10.0.4.17/22"), ("64'\n", "64'\nIPADDR_2='10.0.4.18/22'\n")]));
+    let new = readdressed(Syntax::IfcfgSuse, suse, "x", &dhcp);
+    assert_eq!(new, changed(suse, &[("static", "dhcp4"), ("IPADDR='192.0.2.7/24'\n", "")]));
+    let routes = "default 192.0.2.1 - eth0\n";
+    assert_eq!(
+        readdressed(Syntax::Routes, routes, "eth0", &to(&["10.0.4.17/22"], &["10.0.4.1"], &[])),
+        "default 10.0.4.1 - eth0\n"
+    );
 }

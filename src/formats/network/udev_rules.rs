@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::sections::line_end;
-use super::{Definition, Item, LinkKind, Mac, Selector, What};
+use super::{Definition, Group, Item, LinkKind, Mac, Selector, What};
 
 /// One definition for each rule that matches the address of a link.
 ///
@@ -34,9 +34,9 @@ pub fn read(text: &str) -> Result<Vec<Definition>> {
                 items.push(Item {
                     what: What::Match,
                     value,
-                    whole: span.clone(),
+                    piece: span.clone(),
+                    group: Group::alone(span.clone()),
                     span,
-                    instead: String::new(),
                     quote: "",
                     line,
                 });

@@ -6,8 +6,8 @@ use std::ops::Range;
 use anyhow::{Result, anyhow, bail};
 use saphyr_parser::{Event, Parser, Span};
 
-use super::line_at;
 use super::sections::line_end;
+use super::{Edit, line_at};
 
 /// Deeper files are no settings.
 const DEEPEST: usize = 32;
@@ -256,10 +256,11 @@ pub fn without_item(text: &str, list: &Node, index: usize) -> Range<usize> {
     }
 }
 
-/// One of several in brackets, with a comma beside it.
+/// One of several in brackets, with the comma behind it, or for the last one that before it: whichever go together, what is
+/// left is a list.
 fn between(index: usize, count: usize, span: impl Fn(usize) -> Range<usize>) -> Range<usize> {
     match index {
-        0 if count > 1 => span(0).start..span(1).start,
+        _ if index + 1 < count => span(index).start..span(index + 1).start,
         0 => span(0),
         _ => span(index - 1).end..span(index).end,
     }
@@ -277,4 +278,40 @@ pub fn whole_lines(text: &str, span: &Range<usize>) -> Range<usize> {
 pub fn indent(text: &str, at: usize) -> &str {
     let rest = &text[at..];
     &rest[..rest.len() - rest.trim_start_matches(' ').len()]
+}
+
+/// A new pair at the end of a mapping, in the form that it has.
+pub fn insert_pair(text: &str, map: &Node, key: &str, value: &str) -> Edit {
+    match &map.value {
+        Value::Map { pairs, flow: false } if !pairs.is_empty() => {
+            let first = pairs[0].0.span.start;
+            let indent = first - text[..first].rfind('\n').map_or(0, |at| at + 1);
+            let at = whole_lines(text, &map.span).end;
+            let end = if text[..at].ends_with('\n') { "" } else { "\n" };
+            Edit { span: at..at, new: format!("{end}{}{key}: {value}\n", " ".repeat(indent)) }
+        }
+        Value::Map { pairs, .. } if !pairs.is_empty() => {
+            let at = pairs.iter().map(|(key, value)| key.span.end.max(value.span.end)).max().unwrap_or(map.span.start);
+            Edit { span: at..at, new: format!(", {key}: {value}") }
+        }
+        _ => Edit { span: map.span.clone(), new: format!("{{{key}: {value}}}") },
+    }
+}
+
+/// New items at the end of a list, in the form that it has.
+pub fn append(text: &str, list: &Node, values: &[String]) -> Option<Edit> {
+    let last = list.items().last();
+    Some(match (&list.value, last) {
+        _ if values.is_empty() => return None,
+        (Value::List { flow: false, .. }, Some(last)) => {
+            let at = whole_lines(text, &last.span).end;
+            let line = whole_lines(text, &list.items()[0].span).start;
+            let end = if text[..at].ends_with('\n') { "" } else { "\n" };
+            let indent = indent(text, line);
+            let lines: String = values.iter().map(|value| format!("{indent}- {value}\n")).collect();
+            Edit { span: at..at, new: format!("{end}{lines}") }
+        }
+        (_, Some(last)) => Edit { span: last.span.end..last.span.end, new: format!(", {}", values.join(", ")) },
+        (_, None) => Edit { span: list.span.clone(), new: format!("[{}]", values.join(", ")) },
+    })
 }

@@ -17,6 +17,10 @@ pub enum Configurator {
     NetworkManager,
     /// ifupdown.
     Ifupdown,
+    /// The `network` scripts of Red Hat, or NetworkManager reading their files.
+    NetworkScripts,
+    /// wicked.
+    Wicked,
     /// udev alone: names and addresses of devices.
     Udev,
     /// cloud-init, which writes files of the others.
@@ -24,7 +28,7 @@ pub enum Configurator {
 }
 
 /// Where it is seen that each is started: systemd's links, OpenRC's, and System V's; `*` within a component.
-const STARTED: [(Configurator, &[&str]); 3] = [
+const STARTED: [(Configurator, &[&str]); 5] = [
     (Configurator::Networkd, &["etc/systemd/system/*.wants/systemd-networkd.service"]),
     (
         Configurator::NetworkManager,
@@ -34,6 +38,12 @@ const STARTED: [(Configurator, &[&str]); 3] = [
             "etc/runlevels/*/networkmanager",
         ],
     ),
+    (
+        Configurator::NetworkScripts,
+        // NetworkManager's plugin ifcfg-rh reads the same files, NetworkManager.conf(5).
+        &["etc/rc.d/rc3.d/S*network", "etc/rc3.d/S*network", "etc/systemd/system/*.wants/NetworkManager.service"],
+    ),
+    (Configurator::Wicked, &["etc/systemd/system/*.wants/wicked.service", "etc/systemd/system/network.service"]),
     (
         Configurator::Ifupdown,
         &["etc/systemd/system/*.wants/networking.service", "etc/runlevels/*/networking", "etc/rcS.d/*networking"],
@@ -94,6 +104,8 @@ impl std::fmt::Display for Configurator {
             Configurator::Networkd => "systemd-networkd",
             Configurator::NetworkManager => "NetworkManager",
             Configurator::Ifupdown => "ifupdown",
+            Configurator::NetworkScripts => "network-scripts",
+            Configurator::Wicked => "wicked",
             Configurator::Udev => "udev",
             Configurator::CloudInit => "cloud-init",
         })

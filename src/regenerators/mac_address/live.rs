@@ -16,12 +16,9 @@ const INITRAMFS: [&str; 4] = ["boot/initrd.img-*", "boot/initramfs-*", "boot/ini
 /// Drafts what makes the running system follow, where that is safe, and says where it is not.
 pub fn bring(draft: &mut Draft<'_>, survey: &Survey, moved: &[Moved]) -> Result<()> {
     tell_baked(draft, survey)?;
+    survey.tell_running(draft);
     if !draft.guest.running {
         return Ok(());
-    }
-    if survey.touches(Configurator::Netplan) && draft.guest.systemd {
-        // netplan's generator has run by now, systemd.generator(7), and made files of the old names and addresses.
-        draft.live(Live::Units { start: Vec::new() }, "netplan's generator reads its files again");
     }
     let mut again = Vec::new();
     for moved in moved {

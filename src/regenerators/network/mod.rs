@@ -5,10 +5,10 @@ mod places;
 
 use anyhow::{Context as _, Result};
 
-use crate::formats::network::{self, Definition, Edit, Mac, Syntax, What};
+use crate::formats::network::{self, Definition, Edit, LinkKind, Mac, Syntax, What};
 use crate::guest::links::{Charge, Configurator, Link};
-use crate::plan::Severity;
 use crate::plan::draft::Draft;
+use crate::plan::{Live, Severity};
 
 /// All files that configure links.
 #[derive(Debug, Default)]
@@ -58,6 +58,7 @@ impl Survey {
         }
         let mut survey = Survey { files, charge: Charge::of(&draft.guest.root) };
         survey.name_drop_ins();
+        survey.mark_virtual();
         Ok(survey)
     }
 
@@ -73,6 +74,18 @@ impl Survey {
                 selector.names.extend(definition.selector.names.iter().cloned());
                 definition.selector = selector.clone();
                 (definition.id, definition.kind) = (id.clone(), kind);
+            }
+        }
+    }
+
+    /// What a .netdev makes is no device, though the .network that configures it does not say so.
+    fn mark_virtual(&mut self) {
+        let made = self.files.iter().filter(|file| file.syntax == Syntax::NetworkdNetdev);
+        let made: Vec<String> =
+            made.flat_map(|file| &file.definitions).map(|definition| definition.id.clone()).collect();
+        for definition in self.files.iter_mut().flat_map(|file| &mut file.definitions) {
+            if definition.selector.names.iter().any(|name| made.contains(name)) {
+                definition.kind = LinkKind::Virtual;
             }
         }
     }
@@ -114,6 +127,26 @@ impl Survey {
         }
         found.sort_unstable();
         found
+    }
+
+    /// What the running system still has from files that changed: netplan's are made into others anew, and by hand the rest
+    /// is left to the person.
+    pub fn tell_running(&self, draft: &mut Draft<'_>) {
+        if !draft.guest.running {
+            return;
+        }
+        if self.touches(Configurator::Netplan) && draft.guest.systemd {
+            // Its generator has run by now, systemd.generator(7), and made files of the old names and addresses.
+            draft.live(Live::Units { start: Vec::new() }, "netplan's generator reads its files again");
+        }
+        let changed = self.files.iter().find(|file| !file.edits.is_empty()).map(|file| file.path.clone());
+        if let (Some(path), None) = (changed, draft.guest.stage) {
+            draft.finding(
+                Severity::Note,
+                &format!("/{path}"),
+                "takes effect when the network is configured anew, at the next boot at the latest",
+            );
+        }
     }
 
     /// Tells of links that several systems configure.

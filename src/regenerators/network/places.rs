@@ -11,7 +11,7 @@ use crate::plan::draft::Draft;
 use crate::root;
 
 /// Patterns, whose the files are, and how they are written.
-const PLACES: [(&str, Configurator, Syntax); 17] = [
+const PLACES: [(&str, Configurator, Syntax); 23] = [
     ("etc/netplan/*.yaml", Configurator::Netplan, Syntax::Netplan),
     ("etc/systemd/network/*.network", Configurator::Networkd, Syntax::NetworkdNetwork),
     ("etc/systemd/network/*.network.d/*.conf", Configurator::Networkd, Syntax::NetworkdNetwork),
@@ -24,11 +24,32 @@ const PLACES: [(&str, Configurator, Syntax); 17] = [
     ("etc/NetworkManager/conf.d/*.conf", Configurator::NetworkManager, Syntax::NetworkManagerConf),
     ("etc/NetworkManager/system-connections/*", Configurator::NetworkManager, Syntax::Keyfile),
     ("etc/network/interfaces", Configurator::Ifupdown, Syntax::Ifupdown),
+    ("etc/sysconfig/network-scripts/ifcfg-*", Configurator::NetworkScripts, Syntax::IfcfgRedHat),
+    ("etc/sysconfig/network-scripts/route-*", Configurator::NetworkScripts, Syntax::Routes),
+    ("etc/sysconfig/network-scripts/route6-*", Configurator::NetworkScripts, Syntax::Routes),
+    ("etc/sysconfig/network/ifcfg-*", Configurator::Wicked, Syntax::IfcfgSuse),
+    ("etc/sysconfig/network/ifroute-*", Configurator::Wicked, Syntax::Routes),
+    ("etc/sysconfig/network/routes", Configurator::Wicked, Syntax::Routes),
     ("etc/cloud/cloud.cfg", Configurator::CloudInit, Syntax::Netplan),
     ("etc/cloud/cloud.cfg.d/*.cfg", Configurator::CloudInit, Syntax::Netplan),
     ("var/lib/cloud/seed/nocloud/network-config", Configurator::CloudInit, Syntax::Netplan),
     ("var/lib/cloud/seed/nocloud-net/network-config", Configurator::CloudInit, Syntax::Netplan),
     ("etc/cloud/network-config", Configurator::CloudInit, Syntax::Netplan),
+];
+
+/// How names of files end that are read by nobody.
+const BACKUPS: [&str; 11] = [
+    ".rpmsave",
+    ".rpmnew",
+    ".rpmorig",
+    ".dpkg-old",
+    ".dpkg-dist",
+    ".bak",
+    ".swp",
+    ".old",
+    ".orig",
+    ".scpmbackup",
+    ".augnew",
 ];
 
 /// Levels of `source`; ifupdown has no limit, and nobody has more than one.
@@ -67,12 +88,9 @@ fn is_read(draft: &Draft<'_>, path: &str, syntax: Syntax) -> Result<bool> {
     let name = path.rsplit('/').next().unwrap_or(path);
     Ok(is_file
         && match syntax {
-            // NetworkManager, src/libnm-core-impl/nm-keyfile.c, nm_keyfile_utils_ignore_filename: backups and the like.
-            Syntax::Keyfile => {
-                !name.ends_with('~')
-                    && ![".rpmsave", ".rpmnew", ".rpmorig", ".dpkg-old", ".dpkg-dist", ".bak", ".swp"]
-                        .iter()
-                        .any(|end| name.ends_with(end))
+            // Backups and the like: nm_keyfile_utils_ignore_filename of NetworkManager, ifcfg(5), nm-settings-ifcfg-rh(5).
+            Syntax::Keyfile | Syntax::IfcfgRedHat | Syntax::IfcfgSuse | Syntax::Routes => {
+                !name.ends_with('~') && !BACKUPS.iter().any(|end| name.ends_with(end))
             }
             _ => true,
         })

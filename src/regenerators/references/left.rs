@@ -15,10 +15,10 @@ use crate::plan::draft::Draft;
 use crate::root::{Kind, Root, Stat};
 
 /// Larger files are no configuration; they are not read. In bytes.
-const LARGEST: u64 = 1 << 20;
+pub(super) const LARGEST: u64 = 1 << 20;
 
 /// Files that are read; a guest that has more in these places is told so.
-const MOST_FILES: usize = 4000;
+pub(super) const MOST_FILES: usize = 4000;
 
 /// Lines that are told of one file.
 const MOST_LINES: usize = 4;

@@ -4,12 +4,14 @@
 mod disks;
 mod left;
 mod unit_names;
+mod values;
 
 use anyhow::Result;
 
 use self::disks::Disks;
 use super::Regenerator;
 use crate::catalogue::{Catalogue, Format, Reference};
+use crate::formats::addresses::{self, Sought};
 use crate::formats::{hosts, keys, words};
 use crate::plan::draft::{Draft, Purpose};
 use crate::plan::{Kind, Renewal, Severity};
@@ -59,6 +61,8 @@ impl Regenerator for References {
                 }
             }
         }
+        let wanted: Vec<&Reference> = catalogue.references.iter().filter(is_wanted).collect();
+        values::report(draft, &wanted, &renewals);
         let reports = catalogue.references.iter().filter(|entry| entry.format == Format::Report);
         left::report(draft, reports.filter(is_wanted), &disks)
     }
@@ -147,6 +151,10 @@ fn replace(reference: &Reference, text: &str, kind: Kind, old: &str, new: &str) 
     };
     match reference.format {
         Format::Hosts => hosts::replace(text, old, new),
+        Format::Addresses => match Sought::of(old) {
+            Some(sought) => addresses::replace(text, &reference.fields, sought, new),
+            None => text.to_owned(),
+        },
         Format::Words => text.split_inclusive('\n').map(|line| whole_words(line, old, new)).collect(),
         Format::Keys => keys::edit(text, &reference.fields, word),
         Format::KernelCommandLine => {
