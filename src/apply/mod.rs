@@ -11,6 +11,7 @@ mod kernel;
 mod links;
 mod live;
 mod preflight;
+pub mod probe;
 mod step;
 mod tools;
 mod writer;
