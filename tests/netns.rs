@@ -4,13 +4,16 @@
 mod guests;
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use guests::boot::{Boot, Facts};
 use guests::tree::Guest;
 use guests::{Need, packages, ready, run};
 use nix::sched::{CloneFlags, unshare};
+use reseal::apply::probe::{Clash, Wanted, probe};
 
 /// Gives the calling thread network and mounts of its own, with a place where ip-netns(8) names namespaces.
 fn own_network() {
@@ -22,6 +25,92 @@ fn own_network() {
 
 fn ip(arguments: &str) -> String {
     run(Command::new("ip").args(arguments.split(' ')))
+}
+
+const WIRE: &[Need] = &[Need::Root, Need::Program("ip")];
+
+/// A namespace `squatter` on the other end of the link `probe0`, with these addresses.
+fn squatter(addresses: &[&str]) -> String {
+    own_network();
+    ip("netns add squatter");
+    ip("link add probe0 type veth peer name squat0 netns squatter");
+    let inside = |arguments: &str| ip(&format!("-n squatter {arguments}"));
+    inside("link set squat0 up");
+    for address in addresses {
+        inside(&format!("addr add {address} dev squat0{}", if address.contains(':') { " nodad" } else { "" }));
+    }
+    let shown = inside("-br link show squat0");
+    shown.split_whitespace().nth(2).expect("an address").to_owned()
+}
+
+fn wanted(addresses: &[&str]) -> Vec<Wanted> {
+    let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().expect("an address")).collect();
+    vec![Wanted { link: "probe0".into(), addresses }]
+}
+
+#[test]
+fn a_probe_finds_who_has_an_address_and_leaves_the_link_as_it_was() {
+    if !ready("a_probe_finds_who_has_an_address_and_leaves_the_link_as_it_was", WIRE) {
+        return;
+    }
+    let owner = squatter(&["192.0.2.7/24", "2001:db8::7/64"]);
+    let begun = Instant::now();
+    let clashes = probe(&wanted(&["192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8::8"])).expect("a probe");
+    let clash = |address: &str| Clash {
+        link: "probe0".into(),
+        address: address.parse().expect("an address"),
+        owner: owner.parse().expect("a MAC address"),
+    };
+    assert_eq!(clashes, [clash("192.0.2.7"), clash("2001:db8::7")]);
+    assert!(ip("-br link show probe0").contains("DOWN"), "it was down before");
+    eprintln!("four addresses on one link: {:.1} s", begun.elapsed().as_secs_f32());
+    ip("link set probe0 up");
+    assert_eq!(probe(&wanted(&["192.0.2.9"])).expect("a probe"), []);
+    assert!(ip("-br link show probe0").contains(",UP"), "it was up before");
+}
+
+/// Two clones that come up at the same moment ask for the same addresses: of each at least one must learn. Whoever hears the
+/// other first asks no more, and leaves the address to it.
+#[test]
+fn of_two_that_probe_at_the_same_time_one_at_least_yields() {
+    if !ready("of_two_that_probe_at_the_same_time_one_at_least_yields", WIRE) {
+        return;
+    }
+    squatter(&[]);
+    ip("link add probe1 type veth peer name bridged1");
+    ip("link add wire type bridge");
+    ip("link del probe0");
+    ip("link add probe0 type veth peer name bridged0");
+    for arguments in ["bridged0 master wire up", "bridged1 master wire up", "wire up", "probe0 up", "probe1 up"] {
+        ip(&format!("link set {arguments}"));
+    }
+    let both = ["probe0", "probe1"].map(|link| {
+        let addresses = vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+        std::thread::spawn(move || probe(&[Wanted { link: link.into(), addresses }]))
+    });
+    let clashes: Vec<Clash> =
+        both.into_iter().flat_map(|one| one.join().expect("a thread").expect("a probe")).collect();
+    for address in ["192.0.2.7", "2001:db8::7"] {
+        let address: IpAddr = address.parse().expect("an address");
+        assert!(clashes.iter().any(|clash| clash.address == address), "{address}: {clashes:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_an_error_and_no_answer() {
+    if !ready("what_cannot_be_asked_is_an_error_and_no_answer", WIRE) {
+        return;
+    }
+    squatter(&[]);
+    ip("-n squatter link set squat0 down");
+    let error = |link: &str| {
+        let addresses = vec!["192.0.2.7".parse().expect("an address")];
+        format!("{:#}", probe(&[Wanted { link: link.into(), addresses }]).expect_err("no answer"))
+    };
+    assert!(error("probe0").contains("no carrier"));
+    assert!(error("nowhere").contains("no such link"));
+    assert!(error("lo").contains("no Ethernet"));
+    assert!(error("a-name-that-is-too-long").contains("no name of a link"));
 }
 
 /// networkd asks by the machine-id alone: `IAID=` stands for what udev's name of the link gives, which two clones share

@@ -13,6 +13,7 @@ mod key_store;
 mod links;
 mod live;
 mod preflight;
+pub mod probe;
 mod step;
 mod tools;
 mod writer;
