@@ -9,6 +9,7 @@ mod demo;
 mod inspect;
 mod list;
 mod policy;
+mod scan;
 mod scratch;
 mod seal;
 mod status;
@@ -83,6 +84,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Status) => status::run(options),
         Some(Command::List) => list::run(options),
         Some(Command::Policy(command)) => policy::run(options, *command),
+        Some(Command::Scan(scan)) => scan::run(options, scan),
         Some(Command::Demo) => demo::run(options),
         Some(Command::Adopt) => adopt::run(options),
         None if options.dry_run => {
