@@ -91,6 +91,8 @@ pub enum Command {
     Status,
     /// List the regenerators and the catalogue, and what applies to the guest
     List,
+    /// Look through every file for what is left of the identity that the guest had before
+    Scan(Scan),
     /// Show, check or print policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -156,6 +158,23 @@ pub struct Consent {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `reseal scan`.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Look for this value too, as in hostname=web-1; can be repeated
+    #[arg(long, value_name = "KIND=VALUE")]
+    pub old: Vec<String>,
+    /// Look for the values in this file too, KIND=VALUE a line; can be repeated
+    #[arg(long, value_name = "FILE")]
+    pub values: Vec<PathBuf>,
+    /// Look for what another guest is too, as `reseal inspect --format json` printed it there; can be repeated
+    #[arg(long, value_name = "FILE")]
+    pub against: Vec<PathBuf>,
+    /// Look for the named values only, not for those that the guest's own records say it had before
+    #[arg(long)]
+    pub no_records: bool,
 }
 
 /// `reseal policy`.

@@ -47,4 +47,5 @@ pub mod policy;
 pub mod regenerators;
 pub mod root;
 pub mod run;
+pub mod scan;
 pub mod stamp;

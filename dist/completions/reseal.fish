@@ -46,6 +46,7 @@ complete -c reseal -n "__fish_reseal_needs_command" -f -a "inspect" -d 'Show whe
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "scan" -d 'Look through every file for what is left of the identity that the guest had before'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "policy" -d 'Show, check or print policy'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
@@ -144,6 +145,24 @@ info\t'What was done, too'
 debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l old -d 'Look for this value too, as in hostname=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l values -d 'Look for the values in this file too, KIND=VALUE a line; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l against -d 'Look for what another guest is too, as `reseal inspect --format json` printed it there; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l no-records -d 'Look for the named values only, not for those that the guest\'s own records say it had before'
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
@@ -268,18 +287,19 @@ info\t'What was done, too'
 debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "apply" -d 'Give the guest an identity of its own'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "seal" -d 'Make the guest generic before it is copied'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "policy" -d 'Show, check or print policy'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list policy verify audit demo adopt help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "apply" -d 'Give the guest an identity of its own'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "seal" -d 'Make the guest generic before it is copied'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "scan" -d 'Look through every file for what is left of the identity that the guest had before'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "policy" -d 'Show, check or print policy'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "show" -d 'Show every setting in force'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Check every policy file, and say which were read'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "default" -d 'Print the shipped policy: every setting, explained'

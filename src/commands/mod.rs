@@ -10,6 +10,7 @@ mod demo;
 mod inspect;
 mod list;
 mod policy;
+mod scan;
 mod scratch;
 mod seal;
 mod status;
@@ -87,6 +88,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Policy(command)) => policy::run(options, *command),
         Some(Command::Verify(verify)) => verify::run(options, verify),
         Some(Command::Audit(audit)) => audit::run(options, audit),
+        Some(Command::Scan(scan)) => scan::run(options, scan),
         Some(Command::Demo) => demo::run(options),
         Some(Command::Adopt) => adopt::run(options),
         None if options.dry_run => {

@@ -5,8 +5,8 @@ use anyhow::Result;
 use serde::Deserialize as _;
 use toml::de::{DeTable, ValueDeserializer};
 
-use super::RunPolicy;
 use super::instance::InstancePolicy;
+use super::{RunPolicy, ScanPolicy};
 use crate::regenerators::PIPELINE;
 
 /// A mistake in a policy; nothing has been touched when it is found.
@@ -92,11 +92,14 @@ impl Layer {
                 "instance" => {
                     InstancePolicy::deserialize(input).map_err(|error| self.error(&error))?;
                 }
+                "scan" => {
+                    ScanPolicy::deserialize(input).map_err(|error| self.error(&error))?;
+                }
                 id => match PIPELINE.iter().find(|entry| entry.id == id && entry.has_options()) {
                     Some(entry) => (entry.check)(input).map_err(|error| self.error(&error))?,
                     None => {
                         let names = PIPELINE.iter().filter(|entry| entry.has_options()).map(|entry| entry.id);
-                        let hint = nearest(id, names.chain(["run", "instance"]));
+                        let hint = nearest(id, names.chain(["run", "instance", "scan"]));
                         let message = format!("unknown table `{id}`");
                         return Err(PolicyError { source_name: self.name.clone(), line, message, hint }.into());
                     }

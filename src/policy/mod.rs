@@ -3,6 +3,7 @@
 
 pub mod instance;
 mod layer;
+mod path_pattern;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +20,7 @@ use instance::{INSTANCE_EXAMPLE, InstancePolicy};
 use layer::{Layer, check_id};
 
 pub use layer::PolicyError;
+pub use path_pattern::PathPattern;
 
 /// Where policy is read from in a guest, weakest first; `policy.toml` stands alone, `.d` are all `*.toml` files by name.
 const PLACES: [(&str, bool); 4] = [
@@ -86,6 +88,28 @@ skip = []
 device-wait = 10
 "#;
 
+/// Table `[scan]`: what `reseal scan` lets stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ScanPolicy {
+    /// Places where an old value may stand.
+    pub allow: Vec<PathPattern>,
+}
+
+impl ScanPolicy {
+    /// May an old value stand at this path, which has no slash in front?
+    pub fn allows(&self, path: &str) -> bool {
+        self.allow.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+/// The annotated `[scan]` table of the shipped policy and the reference.
+pub const SCAN_EXAMPLE: &str = r#"[scan]
+# Places where `reseal scan` lets old values stand: absolute paths with * and ? inside a component, ** for any number of
+# components, as in ["/var/log/**"]. They are counted, and are no failure.
+allow = []
+"#;
+
 /// The merged policy.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -93,6 +117,8 @@ pub struct Policy {
     pub run: RunPolicy,
     /// Table `[instance]`.
     pub instance: InstancePolicy,
+    /// Table `[scan]`.
+    pub scan: ScanPolicy,
     tables: BTreeMap<String, toml::Table>,
     /// What `--set` said: it stands above instance data, too.
     set: BTreeMap<String, toml::Table>,
@@ -235,6 +261,7 @@ impl Policy {
                 ("instance", value) => {
                     policy.instance = value.try_into().context("in the merged table [instance]")?;
                 }
+                ("scan", value) => policy.scan = value.try_into().context("in the merged table [scan]")?,
                 (_, toml::Value::Table(table)) => {
                     policy.tables.insert(key, table);
                 }
@@ -288,6 +315,7 @@ impl Policy {
         let mut all = toml::Table::new();
         all.insert("run".to_owned(), toml::Value::try_from(&self.run)?);
         all.insert("instance".to_owned(), toml::Value::try_from(&self.instance)?);
+        all.insert("scan".to_owned(), toml::Value::try_from(&self.scan)?);
         for entry in PIPELINE {
             if let Some(table) = (entry.effective)(self)? {
                 all.insert(entry.id.to_owned(), table);
@@ -303,7 +331,9 @@ impl Policy {
              # Later files win: /usr/lib/reseal/policy.d/*.toml, this file, /etc/reseal/policy.d/*.toml,\n\
              # /run/reseal/policy.d/*.toml. `reseal policy check` reads them all.\n",
         );
-        for example in [RUN_EXAMPLE, INSTANCE_EXAMPLE].into_iter().chain(PIPELINE.iter().map(|entry| entry.example)) {
+        let ours = [RUN_EXAMPLE, INSTANCE_EXAMPLE].into_iter();
+        let examples = ours.chain(PIPELINE.iter().map(|entry| entry.example)).chain([SCAN_EXAMPLE]);
+        for example in examples {
             text.push('\n');
             for line in example.lines() {
                 let setting = !line.is_empty() && !line.starts_with(['#', '[']) || line.starts_with("[[");
@@ -368,7 +398,7 @@ mod tests {
     fn the_shipped_policy_changes_nothing_and_its_examples_are_the_defaults() {
         let shipped = Policy::parse("shipped", &Policy::shipped()).unwrap();
         assert_eq!(shipped.show().unwrap(), Policy::default().show().unwrap());
-        let mut examples = [RUN_EXAMPLE, INSTANCE_EXAMPLE].concat();
+        let mut examples = [RUN_EXAMPLE, INSTANCE_EXAMPLE, SCAN_EXAMPLE].concat();
         PIPELINE.iter().for_each(|entry| examples.push_str(entry.example));
         let examples = Policy::parse("examples", &examples).unwrap();
         assert_eq!(examples.show().unwrap(), Policy::default().show().unwrap());

@@ -44,6 +44,12 @@ Installing the package on a running machine adopts it: a stamp is written, nothi
 boot. Only `reseal seal` arms the unit. Installed into an image that does not run, the package leaves no stamp, and the \
 image's first boot resets it.
 
+`reseal scan` reads every file on the guest's disks, and tells where a value that the guest had before still stands: as text or \
+bytes, in names and in targets of links, in every spelling. What it looks for is what the records of earlier runs say, and \
+what is named. It follows no link, and leaves out what the kernel makes (/proc), what is in memory (/run) and what is on other \
+machines (NFS). The policy's `scan.allow` names places that may keep old values. When nothing is found but something could not be \
+read, the status is 1.
+
 With `--format json` standard output is one document with a `version`; messages and logs go to standard error. A plan in \
 JSON holds the seed of its public values, so that `apply --plan` comes to the same ones; it holds no secret key.
 
@@ -53,7 +59,7 @@ JSON holds the seed of its public values, so that `apply --plan` comes to the sa
 - **1**: Failed, with nothing to resume.
 - **2**: A mistake on the command line or in the policy; nothing was changed.
 - **3**: Stopped on the way; the journal is kept, and another run goes on.
-- **4**: Verification found something left over, or guests of an audit share what they may not.
+- **4**: Verification found something left over, `scan` an old value, or guests of an audit share what they may not.
 
 ## Files
 

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use reseal::catalogue::{Catalogue, Residue};
-use reseal::policy::RUN_EXAMPLE;
 use reseal::policy::instance::INSTANCE_EXAMPLE;
+use reseal::policy::{RUN_EXAMPLE, SCAN_EXAMPLE};
 use reseal::regenerators::{Entry, PIPELINE};
 use serde::Serialize;
 
@@ -124,6 +124,7 @@ pub fn policy() -> String {
     for entry in PIPELINE.iter().filter(|entry| entry.has_options()) {
         let _ = write!(text, "\n## {}\n\n{}.\n\n```toml\n{}```\n", entry.id, entry.about, entry.example);
     }
+    let _ = write!(text, "\n## scan\n\nWhat `reseal scan` lets stand.\n\n```toml\n{SCAN_EXAMPLE}```\n");
     let names: Vec<String> = without_table().map(|entry| format!("`{}`", entry.id)).collect();
     let _ = write!(text, "\n## Without a table\n\n{} have no settings; ", names.join(" and "));
     text.push_str("`run.skip` leaves them out.\n\n");
