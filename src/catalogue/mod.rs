@@ -13,6 +13,39 @@ use crate::plan::{Kind, Severity};
 /// Where a guest adds entries.
 const PLACES: [&str; 2] = ["usr/lib/reseal/catalogue.d", "etc/reseal/catalogue.d"];
 
+macro_rules! groups {
+    ($($group:literal),* $(,)?) => {
+        [$(($group, include_str!(concat!("residue/", $group, ".toml")))),*]
+    };
+}
+
+/// The compiled-in residue, a file for each group.
+const RESIDUE: [(&str, &str); 23] = groups![
+    "core",
+    "network",
+    "vpn",
+    "keys",
+    "directory",
+    "registration",
+    "cloud",
+    "containers",
+    "cluster",
+    "storage",
+    "virtualisation",
+    "databases",
+    "web",
+    "mail",
+    "ci",
+    "configuration",
+    "monitoring",
+    "security",
+    "desktop",
+    "packages",
+    "secrets",
+    "history",
+    "logs",
+];
+
 /// What is done with the files of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,7 +86,7 @@ pub struct Residue {
     pub group: String,
     /// How bad sharing it is.
     pub severity: Weight,
-    /// Is it done without the policy asking?
+    /// Is it done, or told, without the policy asking?
     #[serde(default = "yes")]
     pub default: bool,
     /// Where this is written down: a manual page, a source file.
@@ -152,7 +185,9 @@ impl Catalogue {
     /// Never in a program that passed its tests.
     pub fn built_in() -> Result<Catalogue> {
         let mut all = Catalogue { residue: Vec::new(), references: Vec::new(), broken: Vec::new() };
-        all.add("catalogue/residue.toml", include_str!("residue.toml"))?;
+        for (group, text) in RESIDUE {
+            all.add(&format!("catalogue/residue/{group}.toml"), text)?;
+        }
         all.add("catalogue/references.toml", include_str!("references.toml"))?;
         Ok(all)
     }
@@ -192,18 +227,38 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn a_group_is_a_file() {
+        for (group, text) in RESIDUE {
+            let mut one = Catalogue { residue: Vec::new(), references: Vec::new(), broken: Vec::new() };
+            one.add(group, text).unwrap();
+            assert!(one.residue.iter().all(|entry| entry.group == group) && one.references.is_empty(), "{group}");
+        }
+    }
 
     #[test]
     fn the_built_in_entries_are_whole() {
         let all = Catalogue::built_in().unwrap();
-        assert!(all.residue.len() >= 8 && all.references.len() >= 8);
+        assert!(all.residue.len() >= 200 && all.references.len() >= 8);
+        let mut actions = BTreeMap::new();
         for entry in &all.residue {
             assert!(!entry.paths.is_empty() && !entry.about.ends_with('.') && !entry.source.is_empty(), "{entry:?}");
-            assert!(
-                entry.id.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-')
-            );
+            assert!(entry.id.split('-').all(|word| {
+                !word.is_empty() && word.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
+            }));
+            for path in &entry.paths {
+                assert!(!path.ends_with('/') && !path.contains("//"), "{path}");
+                let earlier = actions.insert(path, entry.action);
+                assert!(earlier.is_none_or(|action| action == entry.action), "{path} is to go and to stay");
+            }
         }
+        // An entry that takes the place of an earlier one would go unseen.
+        let written: usize = RESIDUE.iter().map(|(_, text)| text.matches("[[residue]]").count()).sum();
+        assert_eq!(all.residue.len(), written, "two entries have one id");
         for entry in &all.references {
             let fields = match entry.format {
                 Format::Keys | Format::KernelCommandLine => Some(true),

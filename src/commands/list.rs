@@ -52,6 +52,7 @@ pub fn run(options: &Options) -> Result<Exit> {
     let draft = Draft::new(&guest, Purpose::Reset, past);
     let catalogue = Catalogue::load(&draft)?;
     let mut residue = Vec::new();
+    let mut finder = regenerators::ResidueFinder::default();
     for entry in &catalogue.residue {
         residue.push(ListedResidue {
             id: &entry.id,
@@ -61,7 +62,7 @@ pub fn run(options: &Options) -> Result<Exit> {
             severity: entry.severity,
             default: entry.default,
             // What this user may not look at cannot be listed.
-            found: regenerators::residue_paths(&draft, entry).unwrap_or_default(),
+            found: finder.paths(&draft, entry),
         });
     }
     if !is_human(options) {

@@ -135,7 +135,7 @@ pub const WITHOUT_POLICY: [&str; 4] = [
 ];
 
 pub use disk_ids::{boot_files, may_be_anchored, on_disks};
-pub use residue::{check as check_residue, paths as residue_paths};
+pub use residue::{Finder as ResidueFinder, check as check_residue, paths as residue_paths};
 pub use seal::WANTED as UNIT_LINK;
 
 /// Runs with every selection, unless it is skipped by name.

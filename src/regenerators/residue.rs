@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `residue`: what a clone must simply not keep, from the catalogue.
 
-use anyhow::Result;
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
-use crate::catalogue::{Action, Catalogue, Residue as Entry};
+use crate::catalogue::{Action, Catalogue, Residue as Entry, Weight};
 use crate::formats::passwd;
 use crate::guest::Guest;
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Kind, Severity};
 use crate::policy::{Policy, PolicyError};
-use crate::root;
+use crate::root::{self, trim};
 
 /// The regenerator.
 pub struct Residue;
@@ -32,10 +34,29 @@ impl Default for Options {
     }
 }
 
+/// What the policy wants of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Its action is carried out.
+    Act,
+    /// Its group is off; what a clone keeps is told all the same.
+    Tell,
+    /// Nothing.
+    Silence,
+}
+
 impl Options {
-    fn selects(&self, entry: &Entry) -> bool {
+    fn wish(&self, entry: &Entry) -> Wish {
         let named = |list: &[String]| list.contains(&entry.id);
-        !named(&self.disable) && (named(&self.enable) || entry.default && self.groups.contains(&entry.group))
+        if named(&self.disable) || !(named(&self.enable) || entry.default) {
+            Wish::Silence
+        } else if named(&self.enable) || self.groups.contains(&entry.group) || entry.action == Action::Report {
+            Wish::Act
+        } else if entry.severity == Weight::Low {
+            Wish::Silence
+        } else {
+            Wish::Tell
+        }
     }
 }
 
@@ -43,11 +64,12 @@ impl Regenerator for Residue {
     const ID: &'static str = "residue";
     const ABOUT: &'static str = "Remove seeds, leases and other residue that a clone must not keep";
     const EXAMPLE: &'static str = r#"[residue]
-# Groups of catalogue entries that apply, except those that are off by default.
+# Groups of catalogue entries that apply, except those that are off by default. What the other groups would report is
+# told all the same, and so is what they would remove, unless it is of low severity.
 groups = ["core"]
 # Entries that apply beside those, by id: ["shell-history"], say. `reseal list` shows them all.
 enable = []
-# Entries that do not apply.
+# Entries that do not apply, and are not told.
 disable = []
 "#;
     type Options = Options;
@@ -55,12 +77,24 @@ disable = []
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
         let catalogue = Catalogue::load(draft)?;
         catalogue.report(draft);
-        for entry in catalogue.residue.iter().filter(|entry| options.selects(entry)) {
-            for path in paths(draft, entry)? {
-                if let Err(error) = plan_one(draft, entry, &path) {
+        let mut finder = Finder::default();
+        for entry in &catalogue.residue {
+            let wish = options.wish(entry);
+            if wish == Wish::Silence {
+                continue;
+            }
+            for path in finder.paths(draft, entry) {
+                let planned = match wish {
+                    Wish::Tell => tell(draft, entry, &path),
+                    _ => plan_one(draft, entry, &path),
+                };
+                if let Err(error) = planned {
                     draft.finding(Severity::Error, &format!("/{path}"), format!("left as it is: {error:#}"));
                 }
             }
+        }
+        for error in finder.unread {
+            draft.finding(Severity::Error, "catalogue", format!("{error}; what is there is left as it is"));
         }
         Ok(())
     }
@@ -89,33 +123,104 @@ pub fn check(policy: &Policy, guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// What stands in the guest of an entry's paths.
+/// What stands in the guest of one entry's paths.
+///
+/// # Errors
+/// With the first directory that cannot be read.
 pub fn paths(draft: &Draft<'_>, entry: &Entry) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for pattern in &entry.paths {
-        match pattern.strip_prefix("~/") {
-            None => found.extend(draft.glob(pattern)?),
-            Some(below) => {
-                for home in passwd::homes(&draft.text("etc/passwd")?.unwrap_or_default()) {
-                    found.extend(draft.glob(&format!("{home}/{below}"))?);
+    let mut finder = Finder::default();
+    let found = finder.paths(draft, entry);
+    finder.unread.into_iter().next().map_or(Ok(found), |error| Err(anyhow!(error)))
+}
+
+/// Looks for the paths of many entries. Most of them lie in a few directories and are missing: each is listed once.
+#[derive(Debug, Default)]
+pub struct Finder {
+    listed: HashMap<String, BTreeSet<String>>,
+    homes: Option<Vec<String>>,
+    /// What could not be looked into, and why: a home directory that is mounted from elsewhere must not keep the rest.
+    pub unread: BTreeSet<String>,
+}
+
+impl Finder {
+    /// What stands in the guest of an entry's paths. What is drafted between two calls need not show.
+    pub fn paths(&mut self, draft: &Draft<'_>, entry: &Entry) -> Vec<String> {
+        let mut found = Vec::new();
+        for pattern in &entry.paths {
+            let tops = match pattern.starts_with("~/") {
+                true => self.homes(draft),
+                false => vec![String::new()],
+            };
+            let below = pattern.strip_prefix('~').unwrap_or(pattern);
+            for top in tops {
+                match self.glob(draft, trim(&top), trim(below)) {
+                    Ok(paths) => found.extend(paths),
+                    Err(error) => drop(self.unread.insert(format!("{error:#}"))),
                 }
             }
         }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
+
+    fn homes(&mut self, draft: &Draft<'_>) -> Vec<String> {
+        if self.homes.is_none() {
+            let passwd = draft.text("etc/passwd").unwrap_or_else(|error| {
+                self.unread.insert(format!("{error:#}"));
+                None
+            });
+            self.homes = Some(passwd::homes(&passwd.unwrap_or_default()));
+        }
+        self.homes.clone().unwrap_or_default()
+    }
+
+    fn glob(&mut self, draft: &Draft<'_>, top: &str, below: &str) -> Result<Vec<String>> {
+        let mut at = top.to_owned();
+        for part in below.split('/').take_while(|part| !part.contains(['*', '?', '['])) {
+            if !self.listed.contains_key(&at) {
+                // What cannot be listed is told once.
+                let names = draft.list(&at);
+                self.listed.insert(
+                    at.clone(),
+                    names.as_ref().map_or_else(|_| BTreeSet::new(), |names| names.iter().cloned().collect()),
+                );
+                names?;
+            }
+            if !self.listed[&at].contains(part) {
+                return Ok(Vec::new());
+            }
+            at = if at.is_empty() { part.to_owned() } else { format!("{at}/{part}") };
+        }
+        draft.glob(&if top.is_empty() { below.to_owned() } else { format!("{top}/{below}") })
+    }
+}
+
+/// What is there and stays, because its group is off.
+fn tell(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
+    if draft.stat(path)?.is_some_and(|stat| stat.kind != root::Kind::File || stat.size > 0) {
+        let message = format!(
+            "{}; it stays, as [residue] names neither `{}` nor its group `{}`",
+            entry.about, entry.id, entry.group
+        );
+        draft.finding(severity(entry), &format!("/{path}"), message);
+    }
+    Ok(())
+}
+
+fn severity(entry: &Entry) -> Severity {
+    if entry.severity == Weight::Low { Severity::Note } else { Severity::Warning }
 }
 
 fn plan_one(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
     let Some(stat) = draft.stat(path)? else { return Ok(()) };
     match entry.action {
+        // What is empty says nothing of the template.
+        Action::Report | Action::Empty if stat.kind == root::Kind::File && stat.size == 0 => Ok(()),
         Action::Report => {
-            draft.finding(Severity::Warning, &format!("/{path}"), entry.about.clone());
+            draft.finding(severity(entry), &format!("/{path}"), entry.about.clone());
             Ok(())
         }
-        // What is empty says nothing of the template.
-        _ if stat.kind == root::Kind::File && (stat.size == 0 && entry.action == Action::Empty) => Ok(()),
         _ if stat.kind == root::Kind::File && !draft.goes(Kind::Residue, path)? => Ok(()),
         Action::Remove => draft.remove(path, &entry.about),
         Action::Empty => draft.put(path, "", stat.meta, &entry.about),

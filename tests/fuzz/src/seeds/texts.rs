@@ -48,7 +48,8 @@ pub fn policy() -> Vec<Vec<u8>> {
     all.push(seed(&["policy", &examples.concat(), &Policy::shipped()]));
     all.push(seed(&["policy", "[hostname]\nname = \"web-{mac:6}\"\n", "[run]\nskip = [\"residue\"]\n"]));
     let whole = [
-        include_str!("../../../../src/catalogue/residue.toml"),
+        include_str!("../../../../src/catalogue/residue/core.toml"),
+        include_str!("../../../../src/catalogue/residue/logs.toml"),
         include_str!("../../../../src/catalogue/references.toml"),
     ];
     for text in whole {
