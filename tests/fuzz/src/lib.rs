@@ -5,6 +5,7 @@
 //! checksums wants a line in [`repair`] too, for behind a checksum nothing is found by chance.
 
 pub mod dice;
+pub mod groups;
 pub mod mutate;
 pub mod oracle;
 pub mod repair;

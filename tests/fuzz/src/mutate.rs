@@ -32,7 +32,13 @@ pub fn disk(format: Format, input: &mut [u8], size: usize, most: usize, seed: u3
     }
 }
 
-fn step(device: &mut Sparse, dice: &mut Dice) {
+/// The same of a device without checksums that would be told by them.
+pub fn foreign(input: &mut [u8], size: usize, most: usize, seed: u32) -> usize {
+    disk(Format::Swap, input, size, most, seed)
+}
+
+/// One change.
+pub fn step(device: &mut Sparse, dice: &mut Dice) {
     let numbers: Vec<u64> = device.sectors.keys().copied().collect();
     if numbers.is_empty() {
         return;

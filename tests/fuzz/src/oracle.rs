@@ -60,6 +60,15 @@ pub fn disk(format: Format, input: &[u8]) {
     tally::count("changed");
 }
 
+/// Looks for what is known and not changed: an error or a name, whatever stands there, and the same the next time.
+pub fn foreign(input: &[u8]) {
+    let device = Sparse::decode(input);
+    let look = || format!("{:?}", disks::foreign::probe(device.begin()));
+    let found = look();
+    assert_eq!(found, look());
+    tally::count(if found.starts_with("Ok(Some") { "known" } else { "error or nothing there" });
+}
+
 /// Every state of the device that a change by other ids leaves after each of its batches.
 pub fn half_changed(format: Format, device: &Sparse) -> Vec<Sparse> {
     let Ok(Some(found)) = disks::probe(device.begin(), format) else { return Vec::new() };

@@ -25,6 +25,7 @@ pub fn checksums(format: Format, device: &mut Sparse, dice: &mut Dice) {
         Format::Lvm => lvm(device, dice.once_in(2)),
         Format::Md => md(device),
         Format::Gpt => gpt(device),
+        Format::Bcache => bcache(device),
         _ => {}
     }
 }
@@ -181,6 +182,18 @@ fn md(device: &mut Sparse) {
         counted[place..place + 4].fill(0);
         let sum: u64 = counted.chunks(4).map(|word| number(word, 0, word.len())).sum();
         device.put(at + place as u64, &(sum as u32).wrapping_add((sum >> 32) as u32).to_le_bytes());
+    }
+}
+
+/// ECMA-182 without reflection, all ones before and after (lib/crc/crc64-main.c), over what follows up to the last key.
+fn bcache(device: &mut Sparse) {
+    const MAGIC: [u8; 8] = [0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca];
+    let shift = |register: u64| (0..8).fold(register, |r, _| (r << 1) ^ (0x42f0_e1eb_a9ea_3693 * (r >> 63)));
+    for at in places(device, 24, &MAGIC) {
+        let superblock = device.get(at, 4096);
+        let end = 208 + 8 * (number(&superblock, 206, 2) as usize).min(256);
+        let sum = superblock[8..end].iter().fold(!0, |register, byte| shift(register ^ u64::from(*byte) << 56));
+        device.put(at, &(!sum).to_le_bytes());
     }
 }
 

@@ -18,6 +18,23 @@ pub fn members(format: Format) -> Vec<Sparse> {
     versions.into_iter().flat_map(|offset| [false, true].map(|bitmap| member(offset, bitmap))).collect()
 }
 
+/// Both members of a mirror, of each place of version 1.
+pub fn mirrors() -> Vec<Vec<Sparse>> {
+    let half = |offset: u64, bitmap, number: u32| {
+        let mut device = member(Some(offset), bitmap);
+        let roles = [&0_u16.to_le_bytes()[..], &1_u16.to_le_bytes()].concat();
+        device.put(offset + 72, &1_u32.to_le_bytes());
+        device.put(offset + 92, &2_u32.to_le_bytes());
+        device.put(offset + 160, &number.to_le_bytes());
+        device.put(offset + 168, &[7 + number as u8; 16]);
+        device.put(offset + 256, &roles);
+        repair::checksums(Format::Md, &mut device, &mut Dice::new(0));
+        device
+    };
+    let both = |(offset, bitmap)| vec![half(offset, bitmap, 0), half(offset, bitmap, 1)];
+    [(0, false), (4096, true), (SIZE - 8192, false)].into_iter().map(both).collect()
+}
+
 /// Of version 1 at `offset`, or of version 0.90.
 fn member(offset: Option<u64>, bitmap: bool) -> Sparse {
     let mut device = Sparse::new(SIZE);

@@ -55,6 +55,22 @@ pub fn commands(format: Format) -> Vec<String> {
     }
 }
 
+/// Of the formats that are only recognised those that a tool makes here; the others by what they are told by.
+pub const FOREIGN: [&str; 12] = [
+    "truncate -s 32M $1; mkfs.jfs -q $1 >&2",
+    "truncate -s 64M $1; mkreiserfs -q -f -f $1 >&2",
+    "truncate -s 256M $1; mkfs.ocfs2 -q -M local -F -N 1 -J size=4M $1 >&2",
+    "truncate -s 64M $1; mkfs.gfs2 -O -q -p lock_nolock -j 1 -J 8 $1 >&2",
+    "mkdir $1.d; mksquashfs $1.d $1 -quiet -no-progress >&2",
+    "mkdir $1.d; mkfs.erofs $1 $1.d >&2",
+    "truncate -s 8M $1; printf 'verity\\0\\0' | dd of=$1 conv=notrunc status=none",
+    "truncate -s 8M $1; printf 'integrt\\0' | dd of=$1 conv=notrunc status=none",
+    "truncate -s 8M $1; printf 'bluestore block device\\n6b331ec4-b909-4b3b-b878-bdaa00000001\\n' | dd of=$1 conv=notrunc status=none",
+    "truncate -s 8M $1; printf '\\015\\320\\001\\300' | dd of=$1 conv=notrunc bs=1M seek=1 status=none",
+    "truncate -s 8M $1; printf '\\306\\205s\\366f\\316\\220\\251\\331j`\\317\\200=\\367\\357' | dd of=$1 conv=notrunc bs=1 seek=4120 status=none",
+    "truncate -s 8M $1; mkfs.minix $1 >&2",
+];
+
 const XFS: [&str; 12] = [
     "-L label",
     "--unsupported -d agcount=8 -l size=4096b",

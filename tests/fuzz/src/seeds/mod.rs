@@ -3,7 +3,10 @@
 
 mod array;
 mod images;
+mod several;
 pub mod texts;
+
+pub use several::groups;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -77,30 +80,59 @@ fn made(command: &str, image: &Path) -> bool {
 /// The sectors that reseal reads of an image.
 fn recorded(image: &Path, format: Format) -> Sparse {
     let device = Device::open(image).unwrap();
-    let watched = Watched { device: &device, sectors: RefCell::default() };
+    let watched = Watched::over(&device);
     let found = disks::probe(&watched, format).unwrap_or_default();
     let _ = partitions(&watched);
     if let Some(found) = found {
         let _ = oracle::plan(&watched, format, &oracle::renewed(format, &found.ids));
     }
-    let mut sparse = Sparse::new(device.size());
-    for number in watched.sectors.into_inner() {
-        let mut sector = [0; SECTOR];
-        let offset = number * SECTOR as u64;
-        let length = (device.size() - offset).min(SECTOR as u64) as usize;
-        device.read_at(offset, &mut sector[..length]).unwrap();
-        sparse.put(offset, &sector);
+    watched.seen()
+}
+
+/// Formats that are only recognised, and some that are not among them.
+pub fn foreign() -> Vec<Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for (number, command) in images::FOREIGN.iter().enumerate() {
+        let image = directory.path().join(number.to_string());
+        if made(command, &image) {
+            let device = Device::open(&image).unwrap();
+            let watched = Watched::over(&device);
+            let _ = disks::foreign::probe(&watched);
+            all.push(watched.seen().encode());
+        }
     }
-    sparse
+    eprintln!("{} of {} formats", all.len(), images::FOREIGN.len());
+    all.extend(disk(Format::Swap));
+    all
 }
 
 /// A device that notes which of its sectors are read.
-struct Watched<'d> {
-    device: &'d Device,
+struct Watched<'d, B> {
+    device: &'d B,
     sectors: RefCell<BTreeSet<u64>>,
 }
 
-impl Blocks for Watched<'_> {
+impl<'d, B: Blocks> Watched<'d, B> {
+    fn over(device: &'d B) -> Watched<'d, B> {
+        Watched { device, sectors: RefCell::default() }
+    }
+
+    /// The device with the sectors alone that were read.
+    fn seen(self) -> Sparse {
+        let mut sparse = Sparse::new(self.device.size());
+        for number in self.sectors.into_inner() {
+            let mut sector = [0; SECTOR];
+            let offset = number * SECTOR as u64;
+            let length = (self.device.size() - offset).min(SECTOR as u64) as usize;
+            self.device.read_at(offset, &mut sector[..length]).unwrap();
+            sparse.put(offset, &sector);
+        }
+        sparse
+    }
+}
+
+impl<B: Blocks> Blocks for Watched<'_, B> {
     fn size(&self) -> u64 {
         self.device.size()
     }
