@@ -116,6 +116,64 @@ fn a_sealed_template_with_separate_var_boot_usr_and_home() {
     );
 }
 
+/// Asks each source alone, beside the boot that has asked them all; then says what the guest is called.
+const ASK: &str = "\
+for source in smbios fw-cfg drive; do
+    reseal --set \"instance.sources=[\\\"$source\\\"]\" inspect --format json >told.$source
+done
+hostname >told.name
+";
+
+#[test]
+fn a_guest_is_told_its_name_and_addresses_by_its_machine() {
+    let needs = [NEEDS, &[Need::Program("genisoimage")]].concat();
+    if !ready("a_guest_is_told_its_name_and_addresses_by_its_machine", &needs) {
+        return;
+    }
+    guests::own_mounts();
+    let image = Image::with_reseal(packages::deb());
+    image.edit(|root| std::fs::write(root.join("usr/local/lib/vm/task.sh"), ASK).expect("writing the task"));
+    let dir = tempfile::tempdir().expect("making a directory");
+    let (files, drive) = (dir.path().join("files"), dir.path().join("drive.iso"));
+    std::fs::create_dir(&files).expect("making a directory");
+    std::fs::write(files.join("meta-data"), "local-hostname: of-drive\n").expect("writing a file");
+    let network = "version: 2\nethernets:\n  eth0: {addresses: [192.0.2.13/24], gateway4: 192.0.2.1}\n";
+    std::fs::write(files.join("network-config"), network).expect("writing a file");
+    let mut genisoimage = std::process::Command::new("genisoimage");
+    guests::run(genisoimage.args(["-quiet", "-J", "-r", "-V", "cidata", "-o"]).arg(&drive).arg(&files));
+    let mut clone = image.copy("told");
+    clone.options = [
+        "-smbios",
+        "type=11,value=reseal:hostname=of-smbios,value=io.systemd.credential:reseal.ip=192.0.2.11::192.0.2.1:24",
+        "-fw_cfg",
+        "name=opt/org.reseal/hostname,string=of-fw-cfg",
+        "-fw_cfg",
+        "name=opt/org.reseal/ip,string=192.0.2.12::192.0.2.1:255.255.255.0",
+        "-drive",
+        &format!("if=none,id=told,file={},format=raw,readonly=on", drive.display()),
+        "-device",
+        "virtio-blk-pci,drive=told",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let facts = clone.boot();
+    for (source, name, address) in [
+        ("smbios", "of-smbios", "192.0.2.11/24"),
+        ("fw-cfg", "of-fw-cfg", "192.0.2.12/24"),
+        ("drive", "of-drive", "192.0.2.13/24"),
+    ] {
+        let told: serde_json::Value = serde_json::from_str(facts.get(&format!("told.{source}"))).expect("an inventory");
+        let told = &told["instance"];
+        assert_eq!(told["hostname"]["value"], name, "{told:#}\n{}", facts.story());
+        assert_eq!(told["addresses"][0]["addresses"][0], address, "{told:#}");
+        assert_eq!(told["addresses"][0]["gateways"][0], "192.0.2.1", "{told:#}");
+    }
+    // The first in the order of the default: PID 1 has made a credential only of the address.
+    assert_eq!(facts.get("told.name"), "of-smbios", "{}", facts.story());
+    came_up(&facts);
+    eprintln!("told by SMBIOS, fw_cfg and a config drive in one boot of {:.0} s", facts.took.as_secs_f32());
+}
+
 #[test]
 fn a_power_cut_at_any_moment_is_survived() {
     if !ready("a_power_cut_at_any_moment_is_survived", NEEDS) {

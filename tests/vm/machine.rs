@@ -39,6 +39,8 @@ pub struct Machine {
     boots: u32,
     /// The most that each disk writes in a second, so that a cut meets a write.
     pub writes_per_second: Option<u32>,
+    /// More options for QEMU.
+    pub options: Vec<String>,
     dir: Option<TempDir>,
 }
 
@@ -66,7 +68,17 @@ impl Machine {
         let dir = tempfile::Builder::new().prefix(&format!("vm-run-{name}-")).tempdir_in(workplace());
         let dir = Some(dir.expect("making a directory"));
         let uuid = fresh_uuid();
-        Machine { name: name.into(), disks, kernel, by_efi: false, uuid, boots: 0, writes_per_second: None, dir }
+        Machine {
+            name: name.into(),
+            disks,
+            kernel,
+            by_efi: false,
+            uuid,
+            boots: 0,
+            writes_per_second: None,
+            options: Vec::new(),
+            dir,
+        }
     }
 
     fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -193,6 +205,7 @@ impl Machine {
             let serial = format!("{}{number}", &self.uuid[..8]);
             qemu.arg("-device").arg(format!("virtio-blk-pci,drive=disk{number},serial={serial}"));
         }
+        qemu.args(&self.options);
         let log = fs::File::create(self.log("qemu")).expect("making a log");
         qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Running(qemu.spawn().expect("starting QEMU"))
