@@ -2,7 +2,7 @@
 //! Which guests of a fleet share identities: many inventories in, one report out.
 //!
 //! Documents are read once, one after another. Of each guest only its name stays in memory; its values are dealt by their
-//! digest to parts that grow into files ([`pile`]), and each part is then compared by itself, byte by byte. So memory
+//! digest to parts that grow into files (`pile`), and each part is then compared by itself, byte by byte. So memory
 //! does not grow with the values, and no digest decides whether two of them are equal.
 
 mod documents;

@@ -3,7 +3,7 @@
 //!
 //! Each source is one file below, and is asked in the order that policy gives. It may give a host name, addresses, and those
 //! policy keys that the policy on disk allows: whoever may type into a hypervisor's forms is not root in the guest. All of
-//! it is hostile until it is checked, in [`told`]. No network service is asked.
+//! it is hostile until it is checked, in `told`. No network service is asked.
 
 mod command_line;
 mod credentials;
