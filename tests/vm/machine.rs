@@ -20,9 +20,10 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// With any value, everything about a machine is kept, and where it is kept is printed.
 const KEEP: &str = "RESEAL_VM_KEEP";
 
-/// The kernel's command line, which the template has its boot loader give to it from then on. The console shows the whole journal: that of a first boot does not outlive the machine-id it
-/// was written under, and a machine that hangs tells nothing else. A dumb terminal keeps colours out of the lines that tests
-/// wait for; self-tests of ciphers take seconds under emulation.
+/// The kernel's command line, which the template has its boot loader give to it from then on. The console shows the whole
+/// journal: that of a first boot does not outlive the machine-id it was written under, and a machine that hangs tells nothing
+/// else. A dumb terminal keeps colours out of the lines that tests wait for; self-tests of ciphers take seconds under
+/// emulation, and a timer that is late on a busy host is no reason to panic.
 const APPEND: &str = "root=/dev/vda1 ro console=ttyS0 quiet mitigations=off no_timer_check cryptomgr.notests \
     systemd.show_status=1 systemd.journald.forward_to_console=1 systemd.journald.max_level_console=info TERM=dumb";
 
