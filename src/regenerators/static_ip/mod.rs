@@ -113,9 +113,20 @@ assign = []
         let mut survey = Survey::of(draft)?;
         let mut done = Vec::new();
         for known in known(options, draft, &survey)? {
-            let targets = targets::of(&known.link, draft, &survey)
-                .with_context(|| format!("finding the link of {}", known.from))?;
-            done.extend(give(draft, &mut survey, &known, targets)?);
+            let targets =
+                targets::of(&known.link, draft, &survey).with_context(|| format!("finding the link of {}", known.from));
+            match targets {
+                Ok(targets) => done.extend(give(draft, &mut survey, &known, targets)?),
+                // A machine may be told of a link that it has not got, or not yet: its other links, and its name, are its own.
+                Err(error) if draft.instance.addresses.contains(&known) => {
+                    draft.finding(
+                        Severity::Error,
+                        StaticIp::ID,
+                        format!("{error:#}; these addresses are taken by none"),
+                    );
+                }
+                Err(error) => return Err(error),
+            }
         }
         rest(options, draft, &mut survey, &done)?;
         survey.write(draft, "addresses of this machine's links")?;
