@@ -4,11 +4,15 @@
 //! Entries are compiled in; a guest adds its own in `/usr/lib/reseal/catalogue.d/*.toml` and
 //! `/etc/reseal/catalogue.d/*.toml`. An entry is four lines of data; one that needs an `if` is a regenerator.
 
+mod value;
+
 use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::draft::Draft;
 use crate::plan::{Kind, Severity};
+
+pub use value::{Field, Value, split};
 
 /// Where a guest adds entries.
 const PLACES: [&str; 2] = ["usr/lib/reseal/catalogue.d", "etc/reseal/catalogue.d"];
@@ -54,6 +58,8 @@ pub enum Action {
     Remove,
     /// They stay, without content.
     Empty,
+    /// A value in them is replaced by a new one of the same form; the rest stays byte for byte.
+    Renew,
     /// They stay; the operator is told.
     Report,
 }
@@ -82,6 +88,18 @@ pub struct Residue {
     pub paths: Vec<String>,
     /// What is done with them.
     pub action: Action,
+    /// What `renew` puts there; with another action, what the policy may have put there.
+    #[serde(default)]
+    pub value: Option<Value>,
+    /// Where in the file that value stands; none: it is the whole file.
+    #[serde(default)]
+    pub field: Option<Field>,
+    /// Is it a secret? Then no entry writes it.
+    #[serde(default)]
+    pub secret: bool,
+    /// Units that hold it in memory and would write it back: while one of them runs, it is left and told.
+    #[serde(default)]
+    pub units: Vec<String>,
     /// Which group of entries it belongs to.
     pub group: String,
     /// How bad sharing it is.
@@ -134,6 +152,20 @@ pub struct Reference {
     pub fields: Vec<String>,
     /// Where this is written down.
     pub source: String,
+}
+
+impl Residue {
+    /// Can this be done with the entry's files?
+    ///
+    /// # Errors
+    /// With the reason, when it cannot.
+    pub fn check(&self, action: Action) -> Result<()> {
+        match action {
+            Action::Renew if self.secret => bail!("`{}` is a secret, which no entry writes", self.id),
+            Action::Renew if self.value.is_none() => bail!("`{}` has no value to renew", self.id),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -212,8 +244,11 @@ impl Catalogue {
         let paths = entries.residue.iter().flat_map(|entry| &entry.paths);
         for path in paths.chain(entries.reference.iter().flat_map(|entry| &entry.paths)) {
             if !(path.starts_with('/') || path.starts_with("~/")) || path.split('/').any(|part| part == "..") {
-                bail!("{name}: `{path}` is no absolute path");
+                bail!("{name}: line {}: `{path}` is no absolute path", line_of(text, path));
             }
+        }
+        for entry in &entries.residue {
+            entry.check(entry.action).map_err(|error| anyhow!("{name}: line {}: {error}", line_of(text, &entry.id)))?;
         }
         for entry in entries.residue {
             // A site's entry replaces the built-in one of the same name.
@@ -223,6 +258,12 @@ impl Catalogue {
         self.references.extend(entries.reference);
         Ok(())
     }
+}
+
+/// The first line that holds a string in quotes.
+fn line_of(text: &str, quoted: &str) -> usize {
+    let words = [format!("\"{quoted}\""), format!("'{quoted}'")];
+    text.lines().position(|line| words.iter().any(|word| line.contains(word))).map_or(1, |at| at + 1)
 }
 
 #[cfg(test)]
@@ -250,6 +291,8 @@ mod tests {
             assert!(entry.id.split('-').all(|word| {
                 !word.is_empty() && word.bytes().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit())
             }));
+            assert!(entry.field.is_none() || entry.value.is_some(), "{entry:?}");
+            assert!(entry.units.iter().all(|unit| unit.contains('.')), "{entry:?}");
             for path in &entry.paths {
                 assert!(!path.ends_with('/') && !path.contains("//"), "{path}");
                 let earlier = actions.insert(path, entry.action);
@@ -267,6 +310,19 @@ mod tests {
             };
             assert!(fields.is_none_or(|wanted| wanted != entry.fields.is_empty()), "{entry:?}");
         }
+    }
+
+    #[test]
+    fn no_entry_writes_a_secret() {
+        let mut all = Catalogue::built_in().unwrap();
+        let entry =
+            "[[residue]]\nid='a'\nabout='b'\npaths=['/a']\naction='renew'\ngroup='g'\nseverity='low'\nsource='s'\n";
+        assert_eq!(all.add("x", entry).unwrap_err().to_string(), "x: line 2: `a` has no value to renew");
+        let secret = format!("{entry}value='uuid'\nsecret=true\n");
+        assert!(all.add("x", &secret).unwrap_err().to_string().contains("which no entry writes"));
+        let wrong = format!("{entry}value='hex-99'\n");
+        assert!(all.add("x", &wrong).unwrap_err().to_string().starts_with("x: line 9: `hex-99` wants a size"));
+        assert!(all.add("x", &format!("{entry}value='uuid'\n")).is_ok());
     }
 
     #[test]

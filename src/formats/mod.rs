@@ -9,6 +9,7 @@ pub mod boot_entry;
 pub mod boot_refs;
 pub mod device_tags;
 pub mod encoding;
+pub mod field;
 pub mod fstab;
 pub mod grub;
 pub mod hosts;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `residue`: what a clone must simply not keep, from the catalogue.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::Regenerator;
-use crate::catalogue::{Action, Catalogue, Residue as Entry, Weight};
+use crate::catalogue::{self, Action, Catalogue, Residue as Entry, Weight};
 use crate::formats::passwd;
 use crate::guest::Guest;
 use crate::plan::derive::Seed;
@@ -26,11 +26,12 @@ pub struct Options {
     groups: Vec<String>,
     enable: Vec<String>,
     disable: Vec<String>,
+    actions: BTreeMap<String, Action>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { groups: vec!["core".to_owned()], enable: Vec::new(), disable: Vec::new() }
+        Options { groups: vec!["core".to_owned()], enable: Vec::new(), disable: Vec::new(), actions: BTreeMap::new() }
     }
 }
 
@@ -48,9 +49,13 @@ enum Wish {
 impl Options {
     fn wish(&self, entry: &Entry) -> Wish {
         let named = |list: &[String]| list.contains(&entry.id);
-        if named(&self.disable) || !(named(&self.enable) || entry.default) {
+        if named(&self.disable) || !(named(&self.enable) || entry.default || self.actions.contains_key(&entry.id)) {
             Wish::Silence
-        } else if named(&self.enable) || self.groups.contains(&entry.group) || entry.action == Action::Report {
+        } else if self.actions.contains_key(&entry.id)
+            || named(&self.enable)
+            || self.groups.contains(&entry.group)
+            || entry.action == Action::Report
+        {
             Wish::Act
         } else if entry.severity == Weight::Low {
             Wish::Silence
@@ -71,6 +76,9 @@ groups = ["core"]
 enable = []
 # Entries that do not apply, and are not told.
 disable = []
+# What is done with an entry instead of what the catalogue says: { munge-key = "remove" }, say. "remove", "empty", "report",
+# or "renew" where the entry says what with. Such an entry applies whatever its group.
+actions = {}
 "#;
     type Options = Options;
 
@@ -78,12 +86,23 @@ disable = []
         let catalogue = Catalogue::load(draft)?;
         catalogue.report(draft);
         let mut finder = Finder::default();
-        for entry in &catalogue.residue {
+        for mut entry in catalogue.residue {
+            if let Some(action) = options.actions.get(&entry.id) {
+                entry.action = *action;
+            }
+            let entry = &entry;
             let wish = options.wish(entry);
             if wish == Wish::Silence {
                 continue;
             }
-            for path in finder.paths(draft, entry) {
+            let found = finder.paths(draft, entry);
+            let acts = wish == Wish::Act && entry.action != Action::Report && !found.is_empty();
+            if let Some(unit) = entry.units.iter().find(|unit| acts && runs(draft, unit)) {
+                let message = format!("{unit} runs and could write it back: left as it is; stop it and run again");
+                found.iter().for_each(|path| draft.finding(Severity::Error, &format!("/{path}"), message.clone()));
+                continue;
+            }
+            for path in found {
                 let planned = match wish {
                     Wish::Tell => tell(draft, entry, &path),
                     _ => plan_one(draft, entry, &path),
@@ -100,6 +119,13 @@ disable = []
     }
 }
 
+/// Does a unit run? Then it has a control group of its own, which it has not in an image or early in a boot: in the unified
+/// hierarchy or in systemd's own among the old ones, cgroups(7).
+fn runs(draft: &Draft<'_>, unit: &str) -> bool {
+    let group = |tree: &str| format!("sys/fs/cgroup/{tree}system.slice/{unit}");
+    ["", "systemd/"].iter().any(|tree| draft.exists(&group(tree)).unwrap_or(false))
+}
+
 /// Does the policy name only what the catalogue has, and is the guest's own part of it sound?
 ///
 /// # Errors
@@ -114,11 +140,16 @@ pub fn check(policy: &Policy, guest: &Guest) -> Result<()> {
     let ids: Vec<&str> = catalogue.residue.iter().map(|entry| entry.id.as_str()).collect();
     let groups: Vec<&str> = catalogue.residue.iter().map(|entry| entry.group.as_str()).collect();
     let named = options.enable.iter().chain(&options.disable).map(|id| (id, &ids, "entry"));
+    let named = named.chain(options.actions.keys().map(|id| (id, &ids, "entry")));
     for (name, known, what) in named.chain(options.groups.iter().map(|group| (group, &groups, "group"))) {
         if !known.contains(&name.as_str()) {
             let message = format!("the catalogue has no {what} `{name}`");
             return Err(PolicyError::of("[residue]", message, Some((name, known))).into());
         }
+    }
+    for entry in &catalogue.residue {
+        let checked = options.actions.get(&entry.id).map_or(Ok(()), |action| entry.check(*action));
+        checked.map_err(|error| PolicyError::of("[residue]", format!("actions: {error}"), None))?;
     }
     Ok(())
 }
@@ -221,8 +252,28 @@ fn plan_one(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
             draft.finding(severity(entry), &format!("/{path}"), entry.about.clone());
             Ok(())
         }
+        Action::Renew => renew(draft, entry, path),
         _ if stat.kind == root::Kind::File && !draft.goes(Kind::Residue, path)? => Ok(()),
         Action::Remove => draft.remove(path, &entry.about),
         Action::Empty => draft.put(path, "", stat.meta, &entry.about),
     }
+}
+
+/// A template that is sealed keeps its value: each clone replaces it.
+fn renew(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
+    let Some(value) = entry.value.filter(|_| draft.purpose == Purpose::Reset) else { return Ok(()) };
+    let Some(text) = draft.text(path)? else { return Ok(()) };
+    let Some((before, old, after)) = catalogue::split(&text, entry.field.as_ref())? else { return Ok(()) };
+    let subject = match &entry.field {
+        Some(field) => format!("/{path} {}", field.key),
+        None => format!("/{path}"),
+    };
+    let new = |draft: &Draft<'_>| value.derive(draft.seed(), &format!("residue {subject}"), old).map(Some);
+    let renewal = draft.decide(Kind::Residue, &subject, Some(old.to_owned()), new)?;
+    // It was made by this run already, or set by somebody since.
+    if renewal.old.as_deref() != Some(old) {
+        return Ok(());
+    }
+    let new = renewal.new.context("an earlier run had it removed")?;
+    draft.write(path, format!("{before}{new}{after}"), &entry.about)
 }

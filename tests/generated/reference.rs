@@ -94,8 +94,17 @@ id = \"agent-id\"
 about = \"Id under which the monitoring agent reports\"
 # Absolute, with * and ? inside a component; ~/ is the home of root and of every user.
 paths = [\"/var/lib/agent/id\", \"~/.agent/id\"]
-# \"remove\", \"empty\" or \"report\".
-action = \"remove\"
+# \"remove\", \"empty\", \"report\", or \"renew\", which puts another value of the same form in its place.
+action = \"renew\"
+# For renew: \"uuid\", \"hex-N\" with N bytes, \"decimal-N\" and \"letters-N\" with N characters, \"iqn\" or \"nqn\".
+value = \"uuid\"
+# Where it stands, if not alone in its file: syntax \"assignment\" (key = value; SECTION/KEY for one section), \"json\",
+# \"yaml\" (a line key: value) or \"xml\" (an element).
+field = { syntax = \"json\", key = \"agent-id\" }
+# A secret is never written by an entry: have it removed, and its program make another, or report it.
+secret = false
+# While one of these runs it is left, and that is told: the unit could write back what it holds.
+units = [\"agent.service\"]
 # Applied when [residue] names the group, unless default is false.
 group = \"core\"
 default = true
