@@ -12,8 +12,9 @@ mod guests;
 const UNITS: &[&str] =
     &["reseal.service", "reseal-keys.service", "reseal-early.service", "reseal-early-volumes.service"];
 
-/// Of 100, as `systemd-analyze security --threshold` counts; the tool itself calls less than 50 "OK".
-const EXPOSURE: &str = "45";
+/// Of 100, as `systemd-analyze security --threshold` counts; the tool itself calls less than 50 "OK". Running gpg as the owner of
+/// a GnuPG home takes CAP_SETUID and CAP_SETGID.
+const EXPOSURE: &str = "46";
 
 /// Everything below these directories but the books that the package tools keep.
 fn files(guest: &Guest) -> BTreeMap<String, String> {
