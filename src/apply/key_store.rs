@@ -21,6 +21,20 @@ pub fn put(guest: &Guest, change: &Change) -> Result<()> {
     let revocation = root.read(&format!("{from}.rev"))?.with_context(|| format!("/{from}.rev is gone"))?;
     let home = root.stat(path)?.filter(|stat| stat.kind == Kind::Directory).context("the store is gone")?.meta;
     let secret = Meta { mode: 0o600, ..home };
+    let (mut gone, list) = (gone.clone(), format!("{from}.gone"));
+    if let StoreForm::GnuPg { .. } = form {
+        // Once the ring has lost the old certificates, nothing tells any more which files hold their secrets.
+        let secrets = format!("{path}/private-keys-v1.d/");
+        let earlier = root.read(&list)?.unwrap_or_default();
+        for name in String::from_utf8_lossy(&earlier).lines().filter(|name| is_key_file(name)) {
+            let file = format!("{secrets}{name}");
+            if !gone.contains(&file) {
+                gone.push(file);
+            }
+        }
+        let names: Vec<&str> = gone.iter().filter_map(|file| file.strip_prefix(&secrets)).collect();
+        writer.put(&list, names.join("\n").as_bytes(), secret)?;
+    }
     let revocations = match form {
         StoreForm::GnuPg { ring } => {
             gnupg::put(guest, path, ring, &key, &fingerprint, old)?;
@@ -35,10 +49,15 @@ pub fn put(guest: &Guest, change: &Change) -> Result<()> {
     };
     writer.make_dir(&revocations, Meta { mode: 0o700, ..home })?;
     writer.put(&format!("{revocations}/{fingerprint}.rev"), &revocation, secret)?;
-    for path in gone.iter().chain([&format!("{from}.rev"), from]) {
+    for path in gone.iter().chain([&list, &format!("{from}.rev"), from]) {
         writer.remove(path)?;
     }
     Ok(())
+}
+
+/// Is it a name that gpg-agent(1) gives to a file of a secret key, and no path? The list may be anybody's who owns the home.
+fn is_key_file(name: &str) -> bool {
+    name.strip_suffix(".key").is_some_and(|grip| grip.len() == 40 && grip.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Does the store hold the key with this fingerprint, and nothing any more of what was to go?
