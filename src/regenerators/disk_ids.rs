@@ -287,7 +287,7 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
             Via::Kernel { .. } | Via::Aside => !is_new,
             _ => unit.trial(&after).map_err(|error| format!("{error:#}"))?.iter().any(|patch| !patch.is_empty()),
         };
-        let anchors = if carries && changes { outlook.boot.anchored(draft, unit, &after)? } else { Vec::new() };
+        let anchors = if carries && changes { outlook.boot(draft).anchored(draft, unit, &after)? } else { Vec::new() };
         Ok((via, changes, anchors))
     });
     let (via, changes, anchors) = match way {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why ids are left as they are, and how they are set where they are not.
 
+use std::cell::OnceCell;
+
 use crate::disks::swap::HIBERNATED;
 use crate::disks::{Format, Found, Id};
 use crate::formats::anchor;
@@ -24,7 +26,7 @@ pub struct Outlook {
     /// Devices that fstab(5) and crypttab(5) name by a path.
     named: Vec<String>,
     /// What the boot loader reads.
-    pub boot: BootPath,
+    boot: OnceCell<BootPath>,
 }
 
 impl Outlook {
@@ -37,12 +39,11 @@ impl Outlook {
             firmware: Firmware::default(),
             entries_follow: false,
             named: Vec::new(),
-            boot: BootPath::default(),
+            boot: OnceCell::new(),
         };
         if !draft.guest.disks.are_running() {
             return outlook;
         }
-        outlook.boot = BootPath::of(draft);
         // A boot that follows a cut may have been by names that stand in for others.
         outlook.command_line = anchor::settled(&text("proc/cmdline")).to_lowercase();
         outlook.firmware = Firmware::of(&draft.guest.root);
@@ -50,6 +51,11 @@ impl Outlook {
         let sources = sources.chain(fstab::volumes(&text("etc/crypttab")).into_iter().map(|volume| volume.source));
         outlook.named = sources.filter_map(|s| if let Source::Device(path) = s { Some(path) } else { None }).collect();
         outlook
+    }
+
+    /// What the boot loader reads, read when it is first asked for.
+    pub fn boot(&self, draft: &Draft<'_>) -> &BootPath {
+        self.boot.get_or_init(|| BootPath::of(draft))
     }
 
     /// Does the kernel's command line quote it, in whatever spelling?
@@ -84,7 +90,7 @@ pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> 
     let mounted = unit.members.iter().find(|member| member.part.usage.mounted).map(|member| &member.part.usage);
     let carries = part(&|member| !member.part.usage.carries.is_empty());
     if carries {
-        outlook.boot.may_change(draft, outlook, unit)?;
+        outlook.boot(draft).may_change(draft, outlook, unit)?;
     }
     if part(&|member| member.part.usage.network) {
         return Err("it is reached over a network, where other machines may use it by them".into());
