@@ -4,6 +4,7 @@
 
 use super::Disks;
 use crate::disks::Format;
+use crate::disks::swap::HIBERNATED;
 use crate::formats::fstab;
 use crate::root::Root;
 
@@ -31,6 +32,11 @@ pub struct Aside {
 
 /// What fstab(5) has for the boot loader, is there, and is not mounted; outer mount points first.
 pub fn wanted(root: &Root, disks: &Disks) -> Vec<Aside> {
+    // A hibernated system knows what is on its disks: nothing may be mounted under it.
+    let mut found = disks.parts().flat_map(|(_, part)| &part.found);
+    if found.any(|found| found.format == Format::Swap && found.variant == HIBERNATED) {
+        return Vec::new();
+    }
     let fstab = root.read("etc/fstab").ok().flatten().unwrap_or_default();
     let mut wanted: Vec<Aside> = Vec::new();
     for entry in fstab::entries(&String::from_utf8_lossy(&fstab)) {
