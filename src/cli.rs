@@ -28,9 +28,12 @@ pub struct Options {
     /// Work on the guest below this directory instead of the running system
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated
+    /// Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated
     #[arg(long, global = true, value_name = "FILE")]
     pub image: Vec<PathBuf>,
+    /// As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub device: Vec<PathBuf>,
     /// Read this policy instead of the files under /etc/reseal
     #[arg(long, global = true, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -52,6 +55,13 @@ pub struct Options {
     /// How much to log on standard error
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn, env = "RESEAL_LOG", hide_env = true)]
     pub log_level: LogLevel,
+}
+
+impl Options {
+    /// The images and devices that are named.
+    pub fn disks(&self) -> Vec<PathBuf> {
+        self.image.iter().chain(&self.device).cloned().collect()
+    }
 }
 
 /// How a result is printed.

@@ -135,7 +135,7 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --image --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list scan policy verify audit demo adopt help"
+            opts="-h -V --root --image --device --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list scan policy verify audit demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -146,6 +146,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -181,7 +185,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__adopt)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -192,6 +196,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -227,7 +235,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__apply)
-            opts="-y -h --yes --force --renew --plan --stage --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-y -h --yes --force --renew --plan --stage --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +254,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -281,7 +293,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__audit)
-            opts="-h --allow --html --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --allow --html --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -300,6 +312,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -335,7 +351,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__boot__subcmd__check)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -346,6 +362,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -381,7 +401,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__demo)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -392,6 +412,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -665,7 +689,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__inspect)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -676,6 +700,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -711,7 +739,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__list)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -722,6 +750,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -757,7 +789,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help show check default help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help show check default help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -768,6 +800,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -803,7 +839,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy__subcmd__check)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -814,6 +850,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -849,7 +889,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy__subcmd__default)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -860,6 +900,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -965,7 +1009,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__policy__subcmd__show)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -976,6 +1020,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1011,7 +1059,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__scan)
-            opts="-h --old --values --against --no-records --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --old --values --against --no-records --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1034,6 +1082,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1069,7 +1121,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__seal)
-            opts="-y -h --yes --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-y -h --yes --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1080,6 +1132,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1115,7 +1171,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__status)
-            opts="-h --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1126,6 +1182,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1161,7 +1221,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__verify)
-            opts="-h --against --allow --root --image --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --against --allow --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1180,6 +1240,10 @@ _reseal() {
                     return 0
                     ;;
                 --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

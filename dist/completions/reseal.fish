@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_reseal_global_optspecs
-    string join \n root= image= policy= set= only= skip= format= dry-run log-level= h/help V/version
+    string join \n root= image= device= policy= set= only= skip= format= dry-run log-level= h/help V/version
 end
 
 function __fish_reseal_needs_command
@@ -26,7 +26,8 @@ function __fish_reseal_using_subcommand
 end
 
 complete -c reseal -n "__fish_reseal_needs_command" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_needs_command" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_needs_command" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_needs_command" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_needs_command" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_needs_command" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_needs_command" -l only -d 'Run only these regenerators' -r
@@ -58,7 +59,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand apply" -l stage -d 'Run as
 system\t'All files are there; before anything reads an identity'
 keys\t'What had to wait for the kernel\'s random pool'"
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand apply" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l only -d 'Run only these regenerators' -r
@@ -75,7 +77,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand apply" -l renew -d 'Give a
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand seal" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand seal" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l only -d 'Run only these regenerators' -r
@@ -90,7 +93,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand seal" -s y -l yes -d 'Do n
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l only -d 'Run only these regenerators' -r
@@ -104,7 +108,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l only -d 'Run only these regenerators' -r
@@ -118,7 +123,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand boot-check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand status" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand status" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l only -d 'Run only these regenerators' -r
@@ -132,7 +138,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand status" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand list" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand list" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand list" -l only -d 'Run only these regenerators' -r
@@ -149,7 +156,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand scan" -l old -d 'Look for 
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l values -d 'Look for the values in this file too, KIND=VALUE a line; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l against -d 'Look for what another guest is too, as `reseal inspect --format json` printed it there; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand scan" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l only -d 'Run only these regenerators' -r
@@ -164,7 +172,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand scan" -l no-records -d 'Lo
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l only -d 'Run only these regenerators' -r
@@ -182,7 +191,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_see
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "default" -d 'Print the shipped policy: every setting, explained'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l only -d 'Run only these regenerators' -r
@@ -196,7 +206,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l only -d 'Run only these regenerators' -r
@@ -210,7 +221,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_subcommand_from default" -l only -d 'Run only these regenerators' -r
@@ -230,7 +242,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand policy; and __fish_seen_su
 complete -c reseal -n "__fish_reseal_using_subcommand verify" -l against -d 'The template\'s inventory, as `inspect --format json` prints it, instead of what `seal` left' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand verify" -l allow -d 'What the guest may share with its template: a kind of identity, or one value of it; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand verify" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand verify" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand verify" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand verify" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand verify" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand verify" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand verify" -l only -d 'Run only these regenerators' -r
@@ -246,7 +259,8 @@ complete -c reseal -n "__fish_reseal_using_subcommand verify" -s h -l help -d 'P
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l allow -d 'What guests may share: a kind of identity, or one value of it; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l html -d 'Write the report to this file, too, as a page that opens without a network' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand audit" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand audit" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand audit" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l only -d 'Run only these regenerators' -r
@@ -260,7 +274,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand demo" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand demo" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l only -d 'Run only these regenerators' -r
@@ -274,7 +289,8 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l image -d 'Work on the ids inside this disk image; alone, or beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l only -d 'Run only these regenerators' -r

@@ -35,7 +35,7 @@ pub fn holds(format: Format, places: &[Place], via: &Via) -> Result<bool> {
 }
 
 /// The loop device that an image is attached to, if it is: a mounted file system would write its own ids back.
-fn attached(device: &str) -> Option<String> {
+pub fn attached(device: &str) -> Option<String> {
     let loops = std::fs::read_dir("/sys/block").ok()?.flatten();
     let mut loops = loops.filter(|entry| {
         let file = std::fs::read_to_string(entry.path().join("loop/backing_file"));

@@ -7,6 +7,7 @@ mod device;
 mod entropy;
 mod firmware;
 mod gnupg;
+mod image;
 mod journal;
 mod kernel;
 mod key_store;
@@ -33,6 +34,7 @@ use step::Executor;
 pub use aside::Mounted;
 use device::DeviceFailed;
 use firmware::FirmwareFailed;
+pub use image::Tree;
 pub use journal::{adopt, restore_stamp};
 
 /// How long a boot waits for the kernel's random pool.

@@ -3,14 +3,14 @@
 
 use anyhow::Result;
 
-use super::{Exit, Usage, open, print};
+use super::{Access, Exit, Usage, open, print};
 use crate::apply;
 use crate::cli::Options;
 use crate::stamp::{JOURNAL, SEALED, STAMP};
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = open(options)?;
+    let guest = open(options, Access::Look)?;
     if !guest.running {
         return Err(Usage("only the running machine can be adopted".to_owned()).into());
     }

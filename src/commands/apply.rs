@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Exit, Usage, ask, boot, check_is_guest, check_is_no_boot_disk, is_human, open_with_disks, policy, print,
-    print_json, style,
+    Access, Exit, Opened, Usage, ask, boot, check_is_guest, check_is_no_boot_disk, is_human, open_with_disks, policy,
+    print, print_json, style,
 };
 use crate::apply;
 use crate::cli::{Apply, Options};
@@ -25,16 +25,20 @@ use crate::stamp::{Memory, Record, STAMP};
 pub fn run(options: &Options, apply: &Apply) -> Result<Exit> {
     match apply.stage {
         Some(stage) if !options.dry_run => boot::run(options, stage),
-        _ => by_hand(options, apply, &*open_with_disks(options)?),
+        _ => {
+            let access = if options.dry_run { Access::Look } else { Access::Change };
+            by_hand(options, apply, &open_with_disks(options, access)?)
+        }
     }
 }
 
-fn by_hand(options: &Options, apply: &Apply, guest: &Guest) -> Result<Exit> {
+fn by_hand(options: &Options, apply: &Apply, guest: &Opened) -> Result<Exit> {
     let policy = policy(options, guest)?;
     let memory = Memory::read(guest)?;
     if options.dry_run {
         let past = memory.past(guest, Purpose::Reset, apply.renew)?;
-        let plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::Stop)?;
+        let mut plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::Stop)?;
+        plan.findings.splice(0..0, guest.findings.iter().cloned());
         match is_human(options) {
             true => print(&show::plan(&plan, style()))?,
             false => print_json(&plan)?,
@@ -54,7 +58,8 @@ fn by_hand(options: &Options, apply: &Apply, guest: &Guest) -> Result<Exit> {
     if let Some(wanted) = &wanted {
         past.seed = serde_json::from_value(wanted["seed"].clone()).context("reading the plan's seed")?;
     }
-    let plan = regenerators::plan(&policy, guest, past.clone(), Purpose::Reset, OnError::Stop)?;
+    let mut plan = regenerators::plan(&policy, guest, past.clone(), Purpose::Reset, OnError::Stop)?;
+    plan.findings.splice(0..0, guest.findings.iter().cloned());
     if let Some(wanted) = wanted
         && serde_json::to_value(&plan)? != wanted
     {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::apply::{carry_out, report};
-use super::{Exit, Opened, open, policy, print, say};
+use super::{Access, Exit, Opened, open, policy, print, say};
 use crate::apply::{self, Failure, Mounted};
 use crate::cli::Options;
 use crate::guest::disks::wanted_aside;
@@ -25,7 +25,7 @@ const MOST_FAILURES: usize = 16;
 
 /// Runs a stage.
 pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
-    let mut guest = open(options)?;
+    let mut guest = open(options, Access::Look)?;
     guest.guest.stage = Some(stage);
     let _lock = apply::lock(&guest)?;
     let mut findings = Findings::default();
@@ -92,7 +92,7 @@ fn see_the_boot_loader(options: &Options, guest: &mut Opened, findings: &mut Fin
     let enter = |guest: &mut Opened| -> Result<Mounted> {
         let mounted = Mounted::enter(wanted)?;
         // What was opened before sees none of it.
-        let mut again = open(options)?;
+        let mut again = open(options, Access::Look)?;
         (again.guest.stage, again.guest.disks.aside) = (guest.stage, mounted.list.clone());
         again.guest.look_at_disks()?;
         *guest = again;

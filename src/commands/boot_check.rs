@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{Exit, is_human, open_with_disks, print, print_json};
+use super::{Access, Exit, is_human, open_with_disks, print, print_json};
 use crate::cli::Options;
 use crate::guest::boot::{self, Link};
 use crate::plan::show;
@@ -19,13 +19,16 @@ struct Check {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = open_with_disks(options)?;
+    let guest = open_with_disks(options, Access::LookInside)?;
     if guest.disks.list.is_empty() {
         let why = guest.disks.unseen.clone().unwrap_or_else(|| "none can be seen from here".to_owned());
         bail!("looking for what the boot names: the disks are not known: {why}; `--image` names them");
     }
     let links = boot::links(&guest, &regenerators::boot_files(&guest)?)?;
     let good = links.iter().all(|link| link.good);
+    for finding in &guest.findings {
+        eprintln!("reseal: {}: {}", show::printable(&finding.subject), show::printable(&finding.message));
+    }
     let exit = if good { Exit::Done } else { Exit::Leftovers };
     if !is_human(options) {
         print_json(&Check { version: 1, good, links })?;

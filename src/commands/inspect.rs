@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, open_with_disks, policy, print, print_json, style};
+use super::{Access, Exit, is_human, open_with_disks, policy, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::Guest;
 use crate::guest::disks::Disk;
@@ -84,8 +84,9 @@ pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = open_with_disks(options)?;
+    let guest = open_with_disks(options, Access::Look)?;
     let (identities, mut findings) = identities(&guest)?;
+    findings.splice(0..0, guest.findings.iter().cloned());
     let instance = instance(options, &guest, &mut findings);
     if !is_human(options) {
         let links = links(&guest)?;

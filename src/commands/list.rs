@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, open_with_disks, policy, print, print_json};
+use super::{Access, Exit, is_human, open_with_disks, policy, print, print_json};
 use crate::catalogue::{Action, Catalogue, Weight};
 use crate::cli::Options;
 use crate::plan::derive::Seed;
@@ -35,7 +35,7 @@ struct ListedResidue<'a> {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = open_with_disks(options)?;
+    let guest = open_with_disks(options, Access::Look)?;
     let policy = policy(options, &guest)?;
     let past = Past::none(Seed::random(b"")?);
     let plan = regenerators::plan(&policy, &guest, past.clone(), Purpose::Reset, OnError::GoOn)?;

@@ -24,11 +24,12 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
-use crate::apply::Failure;
+use crate::apply::{Failure, Tree};
 use crate::cli::{Cli, Command, Format, Options};
 use crate::guest::Guest;
-use crate::guest::disks::Disks;
+use crate::guest::disks::{Disks, Missing, closed};
 use crate::plan::show::Style;
+use crate::plan::{Finding, Severity};
 use crate::policy::{Policy, PolicyError};
 use crate::regenerators;
 use scratch::Scratch;
@@ -99,9 +100,13 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
     }
 }
 
-/// The guest that the options name, and where there is only an image an empty tree to keep the run's records in.
+/// The guest that the options name, and where there is only an image its tree, or an empty one to keep the run's records in.
 struct Opened {
     guest: Guest,
+    /// What of the guest's tree is not there.
+    findings: Vec<Finding>,
+    // In this order: what is open in a tree goes before the tree.
+    _tree: Option<Tree>,
     _scratch: Option<Scratch>,
 }
 
@@ -113,27 +118,73 @@ impl std::ops::Deref for Opened {
     }
 }
 
-fn open(options: &Options) -> Result<Opened> {
-    let scratch = match (&options.root, &options.image[..]) {
-        (None, [_, ..]) => {
-            let scratch = Scratch::in_memory("image")?;
-            std::fs::create_dir(scratch.0.join("etc"))?;
-            Some(scratch)
+/// What a command wants of a guest inside an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// To look at it, where there is one.
+    Look,
+    /// To look at it.
+    LookInside,
+    /// To change it, where there is one.
+    Change,
+    /// To change it.
+    ChangeInside,
+}
+
+fn open(options: &Options, access: Access) -> Result<Opened> {
+    let images = options.disks();
+    if images.is_empty() || options.root.is_some() {
+        let mut guest = Guest::open(options.root.as_deref().unwrap_or(Path::new("/")))?;
+        if !images.is_empty() {
+            guest.disks = Disks::of_images(&images)?;
         }
-        _ => None,
-    };
-    let root = scratch.as_ref().map(|scratch| scratch.0.as_path()).or(options.root.as_deref());
-    let mut guest = Guest::open(root.unwrap_or(Path::new("/")))?;
-    if !options.image.is_empty() {
-        guest.disks = Disks::of_images(&options.image)?;
+        return Ok(Opened { guest, findings: Vec::new(), _tree: None, _scratch: None });
     }
-    Ok(Opened { guest, _scratch: scratch })
+    let mut disks = Disks::of_images(&images)?;
+    let needed = matches!(access, Access::LookInside | Access::ChangeInside);
+    let impossible = Tree::impossible();
+    let tree = match &impossible {
+        None => Tree::mount(&disks, matches!(access, Access::Change | Access::ChangeInside))?,
+        Some(_) => None,
+    };
+    let Some(tree) = tree else {
+        if needed {
+            let why = impossible.unwrap_or_else(|| {
+                ["no root of a guest was found".to_owned()]
+                    .into_iter()
+                    .chain(closed(&disks))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            });
+            return Err(Usage(format!(
+                "looking for a guest in the image: {why}; what is mounted is named with --root"
+            ))
+            .into());
+        }
+        let scratch = Scratch::in_memory("image")?;
+        std::fs::create_dir(scratch.0.join("etc"))?;
+        let guest = Guest { disks, ..Guest::open(&scratch.0)? };
+        return Ok(Opened { guest, findings: Vec::new(), _tree: None, _scratch: Some(scratch) });
+    };
+    let severity = |needed| if needed { Severity::Error } else { Severity::Warning };
+    let finding = |one: &Missing| Finding {
+        severity: severity(one.needed),
+        by: "image".to_owned(),
+        subject: one.subject.clone(),
+        message: format!("not looked into: {}", one.why),
+    };
+    let findings: Vec<Finding> = tree.missing.iter().map(finding).collect();
+    // What was looked at before the tree was mounted may have had a journal to replay.
+    disks = Disks::of_images(&images)?;
+    disks.hold_the_tree = true;
+    let guest = Guest { disks, ..Guest::open(tree.path())? };
+    Ok(Opened { guest, findings, _tree: Some(tree), _scratch: None })
 }
 
 /// As [`open`], with the disks of the running system where no images are named.
-fn open_with_disks(options: &Options) -> Result<Opened> {
-    let mut opened = open(options)?;
-    if options.image.is_empty() {
+fn open_with_disks(options: &Options, access: Access) -> Result<Opened> {
+    let mut opened = open(options, access)?;
+    if options.disks().is_empty() {
         opened.guest.look_at_disks()?;
     }
     Ok(opened)
@@ -143,7 +194,7 @@ fn open_with_disks(options: &Options) -> Result<Opened> {
 fn policy(options: &Options, guest: &Guest) -> Result<Policy> {
     let mut policy = Policy::load(&guest.root, options.policy.as_deref(), &options.set)?;
     policy.select(&options.only, &options.skip)?;
-    if options.root.is_none() && !options.image.is_empty() {
+    if options.root.is_none() && !options.disks().is_empty() && !guest.disks.hold_the_tree {
         // Beside an image alone there is no guest whose files could be renewed.
         policy.run.skip.extend(regenerators::OF_FILES.map(str::to_owned));
     }
@@ -154,7 +205,7 @@ fn policy(options: &Options, guest: &Guest) -> Result<Policy> {
 /// Nothing can rewrite yet what a boot loader on an image quotes.
 fn check_is_no_boot_disk(guest: &Guest, force: bool) -> Result<()> {
     match guest.disks.list.iter().find(|disk| disk.boots) {
-        Some(disk) if !force => bail!(
+        Some(disk) if !force && !guest.disks.hold_the_tree => bail!(
             "{} boots a machine, and its boot loader's quotes of the ids would not follow; `apply --force` goes ahead",
             disk.path
         ),

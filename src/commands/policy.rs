@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::{Exit, is_human, open, policy, print, print_json};
+use super::{Access, Exit, is_human, open, policy, print, print_json};
 use crate::cli::{Options, PolicyCommand};
 use crate::policy::Policy;
 
@@ -13,7 +13,7 @@ pub fn run(options: &Options, command: PolicyCommand) -> Result<Exit> {
         print(&Policy::shipped())?;
         return Ok(Exit::Done);
     }
-    let guest = open(options)?;
+    let guest = open(options, Access::Look)?;
     let policy = policy(options, &guest)?;
     match command {
         PolicyCommand::Show if is_human(options) => print(&policy.show()?)?,

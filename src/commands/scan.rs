@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context as _, Result};
 
-use super::{Exit, Usage, is_human, open, policy, print, print_json, style};
+use super::{Access, Exit, Usage, is_human, open, policy, print, print_json, style};
 use crate::cli::{Options, Scan};
 use crate::guest::Guest;
 use crate::plan::derive::Seed;
@@ -25,11 +25,7 @@ use crate::stamp::Memory;
 
 /// Runs the command.
 pub fn run(options: &Options, scan: &Scan) -> Result<Exit> {
-    if !options.image.is_empty() {
-        let message = "the files inside an image are not looked into; mount it, and name the tree with --root";
-        return Err(Usage(message.to_owned()).into());
-    }
-    let guest = open(options)?;
+    let guest = open(options, Access::LookInside)?;
     let policy = policy(options, &guest)?;
     let draft = Draft::new(&guest, Purpose::Reset, Past::none(Seed::random(b"")?));
     let advice = Advice::new(&draft)?;
@@ -41,6 +37,7 @@ pub fn run(options: &Options, scan: &Scan) -> Result<Exit> {
     report.files = progress.files.load(Relaxed);
     report.bytes = progress.bytes.load(Relaxed);
     report.findings = findings(&guest, list.unfit);
+    report.findings.extend(guest.findings.iter().cloned());
     match is_human(options) {
         true => print(&report.show(style()))?,
         false => print_json(&report)?,

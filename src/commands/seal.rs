@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::apply::carry_out;
-use super::{Exit, Usage, ask, check_is_guest, is_human, open, policy, print, print_json, style};
+use super::{Access, Exit, ask, check_is_guest, is_human, open, policy, print, print_json, style};
 use crate::apply;
 use crate::cli::{Consent, Options};
 use crate::plan::draft::Purpose;
@@ -15,17 +15,14 @@ use crate::stamp::Memory;
 
 /// Runs the command.
 pub fn run(options: &Options, consent: &Consent) -> Result<Exit> {
-    if !options.image.is_empty() {
-        let message = "an image file is not sealed yet; mount it, and name the tree with --root".to_owned();
-        return Err(Usage(message).into());
-    }
-    let guest = open(options)?;
+    let guest = open(options, if options.dry_run { Access::LookInside } else { Access::ChangeInside })?;
     check_is_guest(&guest)?;
     let policy = policy(options, &guest)?;
     let _lock = if options.dry_run { None } else { Some(apply::lock(&guest)?) };
     let memory = Memory::read(&guest)?;
     let past = memory.past(&guest, Purpose::Seal, false)?;
-    let plan = regenerators::plan(&policy, &guest, past.clone(), Purpose::Seal, OnError::Stop)?;
+    let mut plan = regenerators::plan(&policy, &guest, past.clone(), Purpose::Seal, OnError::Stop)?;
+    plan.findings.splice(0..0, guest.findings.iter().cloned());
     if options.dry_run {
         match is_human(options) {
             true => print(&show::plan(&plan, style()))?,

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Exit, is_human, open, print, print_json, style};
+use super::{Access, Exit, is_human, open, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::machine::Likeness;
 use crate::plan::{Finding, show};
@@ -42,7 +42,7 @@ struct Status {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
-    let guest = open(options)?;
+    let guest = open(options, Access::Look)?;
     let memory = Memory::read(&guest)?;
     let (state, record) = match &memory {
         Memory { journal: Some(record), .. } => (State::Unfinished, Some(record)),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::inspect::{Identity, identities};
-use super::{Exit, Usage, is_human, open_with_disks, print, print_json};
+use super::{Access, Exit, Usage, is_human, open_with_disks, print, print_json};
 use crate::apply;
 use crate::audit::{Allowed, Inventory};
 use crate::cli::{Options, Verify};
@@ -63,7 +63,7 @@ impl Checks {
 pub fn run(options: &Options, asked: &Verify) -> Result<Exit> {
     let allowed = asked.allow.iter().map(|text| Allowed::read(text)).collect::<Result<Vec<_>>>();
     let allowed = allowed.map_err(|error| Usage(format!("reading --allow: {error:#}")))?;
-    let guest = open_with_disks(options)?;
+    let guest = open_with_disks(options, Access::LookInside)?;
     let memory = Memory::read(&guest)?;
     let record = memory.stamp.as_ref().or(memory.offline.as_ref());
     let template = match &asked.against {
@@ -76,10 +76,10 @@ pub fn run(options: &Options, asked: &Verify) -> Result<Exit> {
     }
     let (now, findings) = identities(&guest)?;
     let mut checks = Checks::default();
-    for finding in &findings {
+    for finding in findings.iter().chain(&guest.findings) {
         let text = format!("{}: {}", finding.subject, finding.message);
         // What cannot be read could be anything.
-        if finding.severity == crate::plan::Severity::Error {
+        if finding.severity == crate::plan::Severity::Error || finding.by == "image" {
             checks.unchecked.push(text);
         }
     }

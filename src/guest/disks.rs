@@ -5,12 +5,13 @@
 
 mod aside;
 mod sysfs;
+mod tree;
 mod usage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use crate::disks::device::{Device, Window};
@@ -22,6 +23,7 @@ use crate::plan::Renewal;
 use crate::root::Root;
 pub use aside::{Aside, wanted as wanted_aside};
 pub use sysfs::{Node, nodes};
+pub use tree::{Branch, Missing, branches, candidates, closed};
 pub use usage::{Usage, partition_id};
 
 /// The guest's disks.
@@ -33,6 +35,8 @@ pub struct Disks {
     pub unseen: Option<String>,
     /// What reseal has mounted for itself.
     pub aside: Vec<Aside>,
+    /// Are they images whose files are the guest's tree, which is mounted?
+    pub hold_the_tree: bool,
     from: From,
     nodes: BTreeMap<String, Node>,
 }
@@ -139,7 +143,7 @@ impl Disks {
     pub fn again(&self, root: &Root) -> Result<Disks> {
         match &self.from {
             From::Nowhere => Ok(Disks::default()),
-            From::Images(images) => Disks::of_images(images),
+            From::Images(images) => Ok(Disks { hold_the_tree: self.hold_the_tree, ..Disks::of_images(images)? }),
             From::RunningSystem => Disks::of_running_system(root, self.aside.clone()),
         }
     }
@@ -151,6 +155,13 @@ impl Disks {
 
     /// The devices that a line of fstab(5) or crypttab(5) may mean, `/dev/vda1`; several where an id is not unique.
     pub fn sought(&self, root: &Root, source: &Source) -> Vec<String> {
+        if let From::Images(_) = self.from {
+            return self
+                .parts()
+                .filter(|(disk, part)| tree::is_meant(self, disk, part, source))
+                .map(|(_, part)| part.place())
+                .collect();
+        }
         usage::sought(root, &self.nodes, &self.list, source)
     }
 
@@ -212,6 +223,13 @@ impl Disk {
     pub fn read(path: &Path) -> Result<Disk> {
         let open = || -> Result<(PathBuf, Device)> { Ok((std::fs::canonicalize(path)?, Device::open(path)?)) };
         let (absolute, device) = open().with_context(|| format!("opening the image {}", path.display()))?;
+        if let Some(kind) = packed(&device) {
+            bail!(
+                "{} is a {kind} image: `qemu-nbd --connect=/dev/nbd0 --format={kind} {0}` makes it a disk for --device \
+                 /dev/nbd0, or `qemu-img convert -O raw` a raw image",
+                path.display()
+            );
+        }
         let absolute = absolute.to_string_lossy().into_owned();
         let part = |number, offset, size| {
             let mut part = Part::at(&absolute, number, (offset, size), Usage::default());
@@ -231,6 +249,13 @@ impl Disk {
         }
         Ok(Disk { path: absolute, boots, parts })
     }
+}
+
+/// The format of an image that is not raw, as qemu-img(1) names it, by the first bytes that its specification gives it.
+fn packed(device: &Device) -> Option<&'static str> {
+    let start = disks::read(device, 0, 8).ok()?;
+    let known: [(&[u8], &str); 3] = [(b"QFI\xfb", "qcow2"), (b"KDMV", "vmdk"), (b"vhdxfile", "vhdx")];
+    known.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| *name)
 }
 
 impl Part {

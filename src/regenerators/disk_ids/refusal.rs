@@ -86,6 +86,9 @@ pub fn kept(outlook: &Outlook, unit: &Unit<'_>) -> Vec<String> {
 /// # Errors
 /// Why they must not be, a sentence that goes on after a colon.
 pub fn way(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> Result<Via, String> {
+    if draft.guest.disks.hold_the_tree {
+        return Err("the guest's own tree is on it; its first boot changes them".into());
+    }
     let part = |of: &dyn Fn(&Member<'_>) -> bool| unit.members.iter().any(of);
     let mounted = unit.members.iter().find(|member| member.part.usage.mounted).map(|member| &member.part.usage);
     let carries = part(&|member| !member.part.usage.carries.is_empty());
