@@ -71,8 +71,8 @@ impl Run<'_> {
         let past = Past { decided: record.renewals.clone(), ..past.clone() };
         let guest = self.guest.again()?;
         let again = regenerators::plan(self.policy, &guest, past, self.purpose, self.on_error).context("verifying")?;
-        // A change of the running system that failed is a finding already, and no file is left over.
-        let left = again.steps.iter().filter(|step| !matches!(step.change, Change::Live(_)));
+        // A change of the running system, or a program, that failed is a finding already.
+        let left = again.steps.iter().filter(|step| !matches!(step.change, Change::Live(_) | Change::Run { .. }));
         Ok(left.map(|step| show::title(&step.change)).collect())
     }
 }

@@ -15,6 +15,7 @@ mod links;
 mod live;
 mod preflight;
 pub mod probe;
+mod secret;
 mod step;
 mod tools;
 mod writer;
@@ -142,6 +143,7 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
             (Err(error), Change::Live(live)) if !live.is_needed() => {
                 executor.found(step, format!("{error:#}; it does so from the next boot on"))
             }
+            (Err(error), Change::Run { .. }) => executor.found(step, format!("{error:#}; the file is left as it is")),
             (Err(error), _) => return Err(Failure::Stopped(error)),
         }
     }

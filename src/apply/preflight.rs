@@ -12,6 +12,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use super::step::is_done;
 use super::{device, firmware};
 use crate::guest::Guest;
+use crate::plan::key::Secret;
 use crate::plan::show::title;
 use crate::plan::{Change, Plan, State};
 use crate::root::split;
@@ -54,6 +55,8 @@ pub fn unchanged(guest: &Guest, plan: &Plan, change: &Change) -> Result<()> {
         }
         Change::SetId { format, places, .. } => return device::unchanged(*format, places),
         Change::Firmware(variable) => return firmware::unchanged(guest, plan, variable),
+        // What has another secret by now is done.
+        Change::Secret { .. } | Change::Run { .. } => return Ok(()),
         Change::Publish { .. } | Change::KeyStore { .. } | Change::Live(_) => return Ok(()),
     };
     // What an earlier step brings here cannot be seen yet.
@@ -87,6 +90,12 @@ fn writes<'c>(guest: &Guest, change: &'c Change) -> Result<Vec<(&'c str, u64)>> 
     Ok(match change {
         Change::Write { path, after, .. } => vec![(path, after.bytes.len() as u64)],
         Change::Keygen { path, .. } | Change::Publish { path, .. } => vec![(path, 16 << 10)],
+        Change::Secret { path, secret: Secret::Certificate { certificate, .. }, .. } => {
+            vec![(path, size(guest, path)? + (16 << 10)), (certificate, size(guest, certificate)? + (16 << 10))]
+        }
+        Change::Secret { path, .. } => vec![(path, size(guest, path)? + (16 << 10))],
+        // How much the program writes, only it knows.
+        Change::Run { path, .. } => vec![(path, size(guest, path)?)],
         Change::Link { path, .. } | Change::Remove { path, .. } => vec![(path, 0)],
         Change::Move { from, to } => vec![(from, 0), (to, 0)],
         Change::Copy { from, to } => vec![(to, size(guest, from)?)],

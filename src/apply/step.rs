@@ -11,6 +11,7 @@ use super::journal;
 use super::key_store;
 use super::live;
 use super::preflight::unchanged;
+use super::secret;
 use super::writer::Writer;
 use crate::guest::Guest;
 use crate::keys::{self, NewKey};
@@ -52,6 +53,8 @@ impl<'a> Executor<'a> {
             Change::Link { path, target, .. } => writer.link(path, target),
             Change::Keygen { path, key, meta, .. } => self.keygen(plan, path, key, *meta),
             Change::Publish { path, meta, .. } => writer.put(path, &published(self.guest, change)?, *meta),
+            Change::Secret { path, secret, .. } => secret::renew(self.guest, path, secret),
+            Change::Run { path, command, old } => secret::run(self.guest, path, command, old),
             Change::KeyStore { .. } => key_store::put(self.guest, change),
             Change::SetId { format, places, via } => device::set(self.guest, *format, places, via),
             Change::Firmware(variable) => firmware::set(self.guest, variable),
@@ -128,6 +131,8 @@ pub fn is_done(guest: &Guest, record: Option<&Record>, change: &Change) -> Resul
             let all = keys.iter().all(|key| exists(&format!("{key}.pub")).unwrap_or(false));
             all && root.read(path)? == Some(published(guest, change)?)
         }
+        Change::Secret { path, secret, old } => secret::is_renewed(guest, path, secret, old)?,
+        Change::Run { path, old, .. } => secret::has_run(guest, path, old)?,
         Change::KeyStore { path, .. } => {
             let made = record.and_then(|record| record.made_of(Kind::PgpKey, &format!("/{path}")));
             made.map_or(Ok(false), |made| key_store::holds(guest, change, &made))?

@@ -35,13 +35,16 @@ pub fn exists(name: &str) -> bool {
 }
 
 fn find(name: &str) -> Option<String> {
+    if name.starts_with('/') {
+        return Path::new(name).is_file().then(|| name.to_owned());
+    }
     DIRECTORIES.iter().map(|dir| format!("{dir}/{name}")).find(|path| Path::new(path).exists())
 }
 
 /// A program and what it is given.
 #[derive(Debug, Default)]
 pub struct Program<'a> {
-    /// Its name in one of the fixed directories.
+    /// Its name in one of the fixed directories, or its absolute path.
     pub name: &'a str,
     /// Its arguments; they are no secret.
     pub arguments: &'a [&'a str],
@@ -137,6 +140,9 @@ mod tests {
         assert!(format!("{:#}", run("ls", &["/nonexistent/x"]).unwrap_err()).contains("No such file"));
         let program = Program { name: "cat", input: &[b'x'; 200_000], ..Program::default() };
         assert_eq!(program.run().unwrap(), [b'x'; 200_000]);
-        assert!(format!("{:#}", run("no-such-program", &[]).unwrap_err()).contains("no such program"));
+        run("/usr/bin/env", &["true"]).unwrap();
+        for name in ["no-such-program", "/no/such/program", "/usr/bin"] {
+            assert!(format!("{:#}", run(name, &[]).unwrap_err()).contains("no such program"));
+        }
     }
 }

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::plan::draft::Draft;
 use crate::plan::{Kind, Severity};
 
-pub use value::{Field, Value, split};
+pub use value::{Field, MOST, Value, split};
+
+/// What is kept to tell a secret from its successor is 64 bits of a digest: the secret must have more than it gives away.
+const LEAST_BITS: usize = 64;
 
 /// Where a guest adds entries.
 const PLACES: [&str; 2] = ["usr/lib/reseal/catalogue.d", "etc/reseal/catalogue.d"];
@@ -60,6 +63,10 @@ pub enum Action {
     Empty,
     /// A value in them is replaced by a new one of the same form; the rest stays byte for byte.
     Renew,
+    /// A private key and the self-signed certificate made from it are made anew, under the new host name.
+    Rekey,
+    /// The program that makes them is run; only in a running system.
+    Run,
     /// They stay; the operator is told.
     Report,
 }
@@ -94,9 +101,15 @@ pub struct Residue {
     /// Where in the file that value stands; none: it is the whole file.
     #[serde(default)]
     pub field: Option<Field>,
-    /// Is it a secret? Then no entry writes it.
+    /// Is it a secret? Then it is drawn when it is written, and no plan, record or message has it.
     #[serde(default)]
     pub secret: bool,
+    /// For `rekey`, the certificate of the key: an absolute path, or the name of a file beside the key's.
+    #[serde(default)]
+    pub certificate: Option<String>,
+    /// For `run`, the program's absolute path and its arguments. No shell reads them.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// Units that hold it in memory and would write it back: while one of them runs, it is left and told.
     #[serde(default)]
     pub units: Vec<String>,
@@ -161,8 +174,37 @@ impl Residue {
     /// With the reason, when it cannot.
     pub fn check(&self, action: Action) -> Result<()> {
         match action {
-            Action::Renew if self.secret => bail!("`{}` is a secret, which no entry writes", self.id),
-            Action::Renew if self.value.is_none() => bail!("`{}` has no value to renew", self.id),
+            Action::Renew => {
+                let Some(value) = self.value else { bail!("`{}` has no value to renew", self.id) };
+                if value.is_secret() && !self.secret {
+                    bail!("`{}` is a secret: `secret = true` says so", self.id);
+                }
+                if self.secret && value.bits() < LEAST_BITS {
+                    bail!("`{}` is a secret of fewer than {LEAST_BITS} bits", self.id);
+                }
+                Ok(())
+            }
+            Action::Rekey if self.certificate.is_none() => bail!("`{}` names no certificate", self.id),
+            Action::Run if self.command.is_empty() => bail!("`{}` names no command", self.id),
+            _ => Ok(()),
+        }
+    }
+
+    /// Is what it says of its program and certificate sound?
+    fn check_fields(&self) -> Result<()> {
+        let plain = |path: &str| path.starts_with('/') && path.split('/').all(|part| part != "..");
+        if let Some(program) = self.command.first() {
+            if !plain(program) {
+                bail!("`{program}` is no absolute path of a program");
+            }
+            if self.paths.len() != 1 || self.paths[0].contains(['*', '?', '[']) {
+                bail!("`{}` runs a program: its one path is the file that is new afterwards", self.id);
+            }
+        }
+        match &self.certificate {
+            Some(certificate) if certificate.contains('/') && !plain(certificate) || certificate.as_str() == ".." => {
+                bail!("`{certificate}` is neither an absolute path nor a name")
+            }
             _ => Ok(()),
         }
     }
@@ -248,7 +290,8 @@ impl Catalogue {
             }
         }
         for entry in &entries.residue {
-            entry.check(entry.action).map_err(|error| anyhow!("{name}: line {}: {error}", line_of(text, &entry.id)))?;
+            let checked = entry.check(entry.action).and_then(|()| entry.check_fields());
+            checked.map_err(|error| anyhow!("{name}: line {}: {error}", line_of(text, &entry.id)))?;
         }
         for entry in entries.residue {
             // A site's entry replaces the built-in one of the same name.
@@ -313,13 +356,30 @@ mod tests {
     }
 
     #[test]
-    fn no_entry_writes_a_secret() {
+    fn an_entry_says_what_its_action_needs() {
         let mut all = Catalogue::built_in().unwrap();
         let entry =
             "[[residue]]\nid='a'\nabout='b'\npaths=['/a']\naction='renew'\ngroup='g'\nseverity='low'\nsource='s'\n";
         assert_eq!(all.add("x", entry).unwrap_err().to_string(), "x: line 2: `a` has no value to renew");
-        let secret = format!("{entry}value='uuid'\nsecret=true\n");
-        assert!(all.add("x", &secret).unwrap_err().to_string().contains("which no entry writes"));
+        let mut complaint = |more: &str| all.add("x", &format!("{entry}{more}")).map_err(|error| error.to_string());
+        assert!(complaint("value='password-20'").unwrap_err().contains("`secret = true` says so"));
+        assert!(complaint("value='hex-7'\nsecret=true").unwrap_err().contains("fewer than 64 bits"));
+        complaint("value='hex-8'\nsecret=true").unwrap();
+        for (fields, said) in [
+            ("command=['usr/bin/x']", "`usr/bin/x` is no absolute path of a program"),
+            ("command=['/usr/../bin/x']", "no absolute path of a program"),
+            ("certificate='a/b'", "neither an absolute path nor a name"),
+            ("certificate='..'", "neither an absolute path nor a name"),
+        ] {
+            let error = complaint(&format!("value='uuid'\n{fields}")).unwrap_err();
+            assert!(error.starts_with("x: line 2: ") && error.contains(said), "{error}");
+        }
+        let of = |action: &str, more: &str| format!("{}{more}", entry.replace("'renew'", &format!("'{action}'")));
+        for (action, more) in [("rekey", "certificate='a.crt'"), ("run", "command=['/bin/x', '-y']")] {
+            assert!(all.add("x", &of(action, "")).unwrap_err().to_string().contains("names no"));
+            all.add("x", &of(action, more)).unwrap();
+            assert!(all.add("x", &of(action, more).replace("'/a'", "'/a*'")).is_ok() == (action == "rekey"));
+        }
         let wrong = format!("{entry}value='hex-99'\n");
         assert!(all.add("x", &wrong).unwrap_err().to_string().starts_with("x: line 9: `hex-99` wants a size"));
         assert!(all.add("x", &format!("{entry}value='uuid'\n")).is_ok());

@@ -3,9 +3,12 @@
 //!
 //! All randomness is the kernel's, getrandom(2). The run's seed makes no keys, so that who learns it learns no secret.
 
+mod dropbear;
 pub mod pgp;
 mod rsa;
+pub mod secret;
 pub mod ssh;
+pub mod tls;
 
 use std::{fmt, thread};
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{Field, Value};
+
 /// Algorithm of an SSH host key, named as in policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,4 +80,25 @@ impl KeySpec {
     pub fn pgp(algorithm: PgpAlgorithm, user_id: &str, armored: bool) -> KeySpec {
         KeySpec::OpenPgp { algorithm, user_id: user_id.to_owned(), armored, valid_days: None, store: None }
     }
+}
+
+/// A secret that takes the place of the one in its file; the rest of the file stays byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Secret {
+    /// A value of this form.
+    Value {
+        /// Which form.
+        value: Value,
+        /// Where it stands; none: it is the whole file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        field: Option<Field>,
+    },
+    /// A private key in PEM, and the self-signed certificate that is made anew with it.
+    Certificate {
+        /// The certificate's file, which may be that of the key.
+        certificate: String,
+        /// Host names, old and new, as they may stand in it.
+        names: Vec<(String, String)>,
+    },
 }

@@ -15,7 +15,7 @@ use crate::disks::{Format, Id};
 use crate::root::{self, Meta};
 
 use derive::{Seed, hex};
-use key::KeySpec;
+use key::{KeySpec, Secret};
 
 /// Version of the plan's JSON form.
 pub const VERSION: u32 = 1;
@@ -152,6 +152,13 @@ impl Content {
     }
 }
 
+/// What is written down of a secret, to tell it from its successor: 64 bits of a digest. A secret of more bits than that
+/// cannot be found by it.
+pub fn tag(secret: &[u8]) -> String {
+    let digest = Sha256::new().chain_update("reseal secret\0").chain_update(secret).finalize();
+    hex(&digest[..8])
+}
+
 /// A secret must not reach a log through `{:?}` either.
 impl std::fmt::Debug for Content {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -193,6 +200,10 @@ pub enum Change {
     Link { path: String, before: State, target: String },
     /// Makes a key; the secret is born in the executor.
     Keygen { path: String, key: KeySpec, before: State, meta: Meta },
+    /// Replaces the secret in a file, which is known by its [`tag`]; the new one is born in the executor.
+    Secret { path: String, secret: Secret, old: String },
+    /// Runs a program of the guest that makes the file at `path` anew, which is known by its [`tag`].
+    Run { path: String, command: Vec<String>, old: String },
     /// Puts the key that the file `from` holds into a key store, in place of the certificates `old` and the files `gone`.
     KeyStore { path: String, form: StoreForm, from: String, old: Vec<String>, gone: Vec<String> },
     /// Gives what lies on devices or images other ids: one verb for every on-disk format.

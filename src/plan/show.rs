@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use similar::TextDiff;
 
-use super::key::KeySpec;
+use super::key::{KeySpec, Secret};
 use super::{Change, Content, Finding, Firmware, Live, Place, Plan, Renewal, Severity, State, Step};
 
 /// Text in colour, or plain.
@@ -67,6 +67,14 @@ pub fn title(change: &Change) -> String {
         Change::Keygen { path, key: KeySpec::OpenPgp { algorithm, user_id, .. }, .. } => {
             format!("make the {} key of {} in /{path}", word(algorithm), printable(user_id))
         }
+        Change::Secret { path, secret: Secret::Value { value, field }, .. } => {
+            let place = field.as_ref().map_or(String::new(), |field| format!("{} of ", printable(&field.key)));
+            format!("draw a new secret ({}) for {place}/{path}", word(value))
+        }
+        Change::Secret { path, secret: Secret::Certificate { certificate, .. }, .. } => {
+            format!("make a new key /{path} and its self-signed certificate /{certificate}")
+        }
+        Change::Run { path, command, .. } => format!("run {} for a new /{path}", printable(&command.join(" "))),
         Change::KeyStore { path, old, .. } if old.is_empty() => format!("put the new key into /{path}/"),
         Change::KeyStore { path, old, .. } => {
             format!("put the new key into /{path}/ in place of {}", old.join(", "))

@@ -10,9 +10,11 @@ use super::Regenerator;
 use crate::catalogue::{self, Action, Catalogue, Residue as Entry, Weight};
 use crate::formats::passwd;
 use crate::guest::Guest;
+use crate::keys::{secret, tls};
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Draft, Past, Purpose};
-use crate::plan::{Kind, Severity};
+use crate::plan::key::Secret;
+use crate::plan::{Kind, Severity, tag};
 use crate::policy::{Policy, PolicyError};
 use crate::root::{self, trim};
 
@@ -77,7 +79,7 @@ enable = []
 # Entries that do not apply, and are not told.
 disable = []
 # What is done with an entry instead of what the catalogue says: { munge-key = "remove" }, say. "remove", "empty", "report",
-# or "renew" where the entry says what with. Such an entry applies whatever its group.
+# or where the entry says how "renew", "rekey" (a key and its self-signed certificate) or "run" (a program). Such an entry applies whatever its group.
 actions = {}
 "#;
     type Options = Options;
@@ -86,6 +88,7 @@ actions = {}
         let catalogue = Catalogue::load(draft)?;
         catalogue.report(draft);
         let mut finder = Finder::default();
+        let mut renewed = BTreeSet::new();
         for mut entry in catalogue.residue {
             if let Some(action) = options.actions.get(&entry.id) {
                 entry.action = *action;
@@ -103,6 +106,12 @@ actions = {}
                 continue;
             }
             for path in found {
+                // What one entry renews, another need not tell.
+                if acts {
+                    renewed.insert(path.clone());
+                } else if renewed.contains(&path) {
+                    continue;
+                }
                 let planned = match wish {
                     Wish::Tell => tell(draft, entry, &path),
                     _ => plan_one(draft, entry, &path),
@@ -253,6 +262,8 @@ fn plan_one(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
             Ok(())
         }
         Action::Renew => renew(draft, entry, path),
+        Action::Rekey => rekey(draft, entry, path),
+        Action::Run => run(draft, entry, path),
         _ if stat.kind == root::Kind::File && !draft.goes(Kind::Residue, path)? => Ok(()),
         Action::Remove => draft.remove(path, &entry.about),
         Action::Empty => draft.put(path, "", stat.meta, &entry.about),
@@ -262,12 +273,12 @@ fn plan_one(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
 /// A template that is sealed keeps its value: each clone replaces it.
 fn renew(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
     let Some(value) = entry.value.filter(|_| draft.purpose == Purpose::Reset) else { return Ok(()) };
+    if entry.secret {
+        return draw(draft, entry, path, Secret::Value { value, field: entry.field.clone() });
+    }
     let Some(text) = draft.text(path)? else { return Ok(()) };
     let Some((before, old, after)) = catalogue::split(&text, entry.field.as_ref())? else { return Ok(()) };
-    let subject = match &entry.field {
-        Some(field) => format!("/{path} {}", field.key),
-        None => format!("/{path}"),
-    };
+    let subject = subject(path, entry);
     let new = |draft: &Draft<'_>| value.derive(draft.seed(), &format!("residue {subject}"), old).map(Some);
     let renewal = draft.decide(Kind::Residue, &subject, Some(old.to_owned()), new)?;
     // It was made by this run already, or set by somebody since.
@@ -276,4 +287,63 @@ fn renew(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
     }
     let new = renewal.new.context("an earlier run had it removed")?;
     draft.write(path, format!("{before}{new}{after}"), &entry.about)
+}
+
+/// Where a value stands: the file, and the key in it.
+fn subject(path: &str, entry: &Entry) -> String {
+    match &entry.field {
+        Some(field) => format!("/{path} {}", field.key),
+        None => format!("/{path}"),
+    }
+}
+
+/// Has a secret drawn in place of the one that is there; of both the plan knows no more than a tag.
+fn draw(draft: &mut Draft<'_>, entry: &Entry, path: &str, wanted: Secret) -> Result<()> {
+    let Some(file) = draft.read(path)? else { return Ok(()) };
+    let Some(old) = secret::held(&file, &wanted)?.map(tag) else { return Ok(()) };
+    let subject = subject(path, entry);
+    if !is_new(draft, &subject, &old)? {
+        draft.secret(path, wanted, &old, &entry.about)?;
+    }
+    Ok(())
+}
+
+/// Did this run replace what has this tag already, or somebody since?
+fn is_new(draft: &mut Draft<'_>, subject: &str, now: &str) -> Result<bool> {
+    let renewal = draft.decide(Kind::Residue, subject, Some(now.to_owned()), |_| Ok(None))?;
+    Ok(renewal.old.as_deref() != Some(now))
+}
+
+fn rekey(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
+    if draft.purpose != Purpose::Reset {
+        return Ok(());
+    }
+    let named = entry.certificate.as_deref().context("the entry names no certificate")?;
+    let beside = root::split(path).0;
+    let certificate = if named.contains('/') { named.to_owned() } else { format!("{beside}/{named}") };
+    // Paths that lead to one file must be one, so that it is written once.
+    let (place, certificate) = (draft.resolve(path)?, draft.resolve(&certificate)?);
+    let text = draft.text(&place)?.context("it is no file")?;
+    let beside = draft.text(&certificate)?.with_context(|| format!("its certificate /{certificate} is not there"))?;
+    // A run that was cut off between the two left the new certificate with the old key.
+    let fresh = draft.decided(Kind::Residue, &subject(path, entry)).is_none();
+    tls::check(&text, &beside, fresh)?;
+    let names = draft.renewals().into_iter().filter(|renewal| renewal.kind == Kind::Hostname);
+    let mut names: Vec<(String, String)> = names.filter_map(|renewal| Some((renewal.old?, renewal.new?))).collect();
+    names.retain(|(old, new)| !old.starts_with("localhost") && old != new);
+    draw(draft, entry, path, Secret::Certificate { certificate, names })
+}
+
+fn run(draft: &mut Draft<'_>, entry: &Entry, path: &str) -> Result<()> {
+    if draft.purpose != Purpose::Reset {
+        return Ok(());
+    }
+    let Some(old) = draft.read(path)?.map(|file| tag(&file)) else { return Ok(()) };
+    if !draft.guest.running {
+        let message = format!("{}; `{}` is run only in a running system", entry.about, entry.command.join(" "));
+        draft.finding(severity(entry), &format!("/{path}"), message);
+    } else if !is_new(draft, &subject(path, entry), &old)? {
+        draft.run(path, entry.command.clone(), &old, &entry.about)?;
+    }
+    Ok(())
 }

@@ -94,15 +94,23 @@ id = \"agent-id\"
 about = \"Id under which the monitoring agent reports\"
 # Absolute, with * and ? inside a component; ~/ is the home of root and of every user.
 paths = [\"/var/lib/agent/id\", \"~/.agent/id\"]
-# \"remove\", \"empty\", \"report\", or \"renew\", which puts another value of the same form in its place.
+# \"remove\", \"empty\", \"report\", \"renew\", which puts another value of the same form in its place, \"rekey\", which makes a
+# private key in PEM and its self-signed certificate anew, or \"run\", which has a program make the file anew.
 action = \"renew\"
-# For renew: \"uuid\", \"hex-N\" with N bytes, \"decimal-N\" and \"letters-N\" with N characters, \"iqn\" or \"nqn\".
+# For renew: \"uuid\", \"hex-N\" and \"base64-N\" with N bytes, \"decimal-N\" and \"letters-N\" with N characters, \"iqn\" or
+# \"nqn\"; if it is a secret, also \"password-N\", \"wireguard\" (a private key) or \"dropbear\" (a host key file).
 value = \"uuid\"
 # Where it stands, if not alone in its file: syntax \"assignment\" (key = value; SECTION/KEY for one section), \"json\",
 # \"yaml\" (a line key: value) or \"xml\" (an element).
 field = { syntax = \"json\", key = \"agent-id\" }
-# A secret is never written by an entry: have it removed, and its program make another, or report it.
+# A secret is drawn when it is written: no plan, record or message has it. It has at least 64 bits.
 secret = false
+# For rekey: the certificate's absolute path, or its name beside the key. It keeps subject, purposes and length of life; the
+# host name in it is the new one. One that another key signed is left, and that is told.
+# certificate = \"server.crt\"
+# For run: an absolute path and arguments, which no shell reads. The entry's one path must be another file afterwards. It is
+# run in a running system only, for 30 s at most; elsewhere, and when it fails, that is told.
+# command = [\"/usr/bin/agent\", \"--new-id\"]
 # While one of these runs it is left, and that is told: the unit could write back what it holds.
 units = [\"agent.service\"]
 # Applied when [residue] names the group, unless default is false.

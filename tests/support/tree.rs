@@ -86,6 +86,9 @@ fn content(bytes: &[u8]) -> String {
 pub fn mask(text: &str) -> String {
     let text = mask_after(text, "SHA256:", 43, |letter| letter.is_ascii_alphanumeric() || "+/".contains(letter));
     let text = mask_after(&text, "AAAA", 60, |letter| letter.is_ascii_alphanumeric() || "+/=".contains(letter));
+    // What a case has drawn stands behind this key.
+    let drawn = |letter: char| letter.is_ascii_alphanumeric() || "+/=._".contains(letter);
+    let text = mask_after(&mask_after(&text, "DRAWN=", 16, drawn), "DRAWN=\"", 16, drawn);
     let text = mask_armour(&text);
     // OpenPGP fingerprints: 40 digits in capitals.
     let digit = |letter: char| letter.is_ascii_digit() || ('A'..='F').contains(&letter);
@@ -105,20 +108,20 @@ fn mask_name(name: &str) -> String {
     }
 }
 
-/// Replaces what stands in OpenPGP armour, shown as added or not, and how many lines it has.
+/// Replaces what stands in OpenPGP armour and in PEM, shown as added or not, and how many lines it has.
 fn mask_armour(text: &str) -> String {
     let mut inside = false;
     let mut out = String::new();
     let mut lines = text.split_inclusive('\n').peekable();
     while let Some(line) = lines.next() {
-        inside &= !line.contains("-----END PGP");
-        let counts = line.contains("@@ ") && lines.peek().is_some_and(|next| next.contains("-----BEGIN PGP"));
+        inside &= !line.contains("-----END ");
+        let counts = line.contains("@@ ") && lines.peek().is_some_and(|next| next.contains("-----BEGIN "));
         if counts {
             out.push_str("  @@\n");
         } else if !inside {
             out.push_str(line);
         }
-        inside |= line.contains("-----BEGIN PGP");
+        inside |= line.contains("-----BEGIN ");
     }
     out
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 use super::{Anchor, Draft, Node, Op, Touch};
 use crate::disks::Format;
-use crate::plan::key::KeySpec;
+use crate::plan::key::{KeySpec, Secret};
 use crate::plan::{Change, Firmware, Live, Place, PublicForm, State, StoreForm, Via};
 use crate::root::{self, Meta, trim};
 
@@ -153,6 +153,26 @@ impl Draft<'_> {
     ) -> Result<()> {
         let gone = gone.iter().map(|path| self.place(path)).collect::<Result<_>>()?;
         self.ready(Change::KeyStore { path: self.place(path)?, form, from: self.place(from)?, old, gone }, why);
+        Ok(())
+    }
+
+    /// Has the secret with the tag `old` replaced in a file, links followed. It comes after all that is written there.
+    ///
+    /// # Errors
+    /// When the path cannot be resolved.
+    pub fn secret(&mut self, path: &str, secret: Secret, old: &str, why: &str) -> Result<()> {
+        let change = Change::Secret { path: self.resolve(path)?, secret, old: old.to_owned() };
+        self.ready(change, why);
+        Ok(())
+    }
+
+    /// Has a program make the file at `path` anew, which has the tag `old`.
+    ///
+    /// # Errors
+    /// When the path cannot be resolved.
+    pub fn run(&mut self, path: &str, command: Vec<String>, old: &str, why: &str) -> Result<()> {
+        let change = Change::Run { path: self.resolve(path)?, command, old: old.to_owned() };
+        self.ready(change, why);
         Ok(())
     }
 

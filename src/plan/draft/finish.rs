@@ -22,9 +22,13 @@ enum Turn {
     Files,
     /// The running system.
     Live,
+    /// Secrets in files: after all else that is written there, and read from there.
+    Secrets,
     /// Key stores: they take the files that keys were made in, and programs change them. What fails there holds nothing
     /// else up.
     KeyStores,
+    /// Programs of the guest that make files anew: they find everything as it will be.
+    Programs,
 }
 
 impl Draft<'_> {
@@ -48,6 +52,7 @@ impl Draft<'_> {
                     _ if self.guest.stage == Some(Stage::Early) => Stage::Early,
                     Change::SetId { .. } | Change::Firmware(_) => Stage::Early,
                     Change::Keygen { .. } | Change::Publish { .. } | Change::KeyStore { .. } => Stage::Keys,
+                    Change::Secret { .. } | Change::Run { .. } => Stage::Keys,
                     _ => Stage::System,
                 };
                 let step = Step { stage, change, by: touch.by.clone(), why: touch.why.clone() };
@@ -68,7 +73,9 @@ impl Draft<'_> {
             Change::SetId { format, .. } if format.is_table() => Turn::Tables,
             Change::SetId { .. } => Turn::Contents,
             Change::Live(_) => Turn::Live,
+            Change::Secret { .. } => Turn::Secrets,
             Change::KeyStore { .. } => Turn::KeyStores,
+            Change::Run { .. } => Turn::Programs,
             _ => Turn::Files,
         }
     }
