@@ -15,6 +15,7 @@ mod links;
 mod live;
 mod preflight;
 pub mod probe;
+mod rename;
 mod secret;
 mod step;
 mod tools;

@@ -10,12 +10,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use anyhow::{Context as _, Result, bail};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
 
+use super::rename::{is_on_fat, put_in_place};
 use crate::root::{Kind, Meta, Root, Stat, split};
 
 /// Extended attributes that describe the old content and not the file.
@@ -63,8 +64,7 @@ impl<'r> Writer<'r> {
             fchmod(&file, Mode::from_bits_truncate(meta.mode))?;
             copy_attributes(&dir, name, &file)?;
             fsync(&file)?;
-            renameat(&dir, temporary.as_str(), &dir, name)?;
-            Ok(fsync(&dir)?)
+            put_in_place(&dir, &temporary, name)
         };
         finish().inspect_err(|_| {
             // The first error counts; a full disk gets its space back.
@@ -83,8 +83,7 @@ impl<'r> Writer<'r> {
             let temporary = temporary(name);
             remove_entry(&dir, temporary.as_ref())?;
             symlinkat(target, &dir, temporary.as_str())?;
-            renameat(&dir, temporary.as_str(), &dir, name)?;
-            Ok(fsync(&dir)?)
+            put_in_place(&dir, &temporary, name)
         };
         link().with_context(|| format!("linking /{path}"))
     }
@@ -114,6 +113,11 @@ impl<'r> Writer<'r> {
         let rename = || -> Result<()> {
             let ((from_parent, from_name), (to_parent, to_name)) = (split(from), split(to));
             let (source, target) = (self.root.open_dir(from_parent)?, self.dir(to_parent, self.directory()?)?);
+            if is_on_fat(&target)? && kind_of(&target, to_name.as_ref())?.is_none() {
+                // There the new name may come to the disk without what it names, and the old name go before.
+                self.copy(from, to)?;
+                return self.remove(from);
+            }
             renameat2(&source, from_name, &target, to_name, RenameFlags::RENAME_NOREPLACE)?;
             fsync(&target)?;
             Ok(fsync(&source)?)
@@ -132,8 +136,7 @@ impl<'r> Writer<'r> {
             let temporary = temporary(to_name);
             remove_entry(&target, temporary.as_ref())?;
             copy_entry(&source, from_name.as_ref(), &target, temporary.as_ref())?;
-            renameat(&target, temporary.as_str(), &target, to_name)?;
-            Ok(fsync(&target)?)
+            put_in_place(&target, &temporary, to_name)
         };
         copy().with_context(|| format!("copying /{from} to /{to}"))
     }
