@@ -119,12 +119,31 @@ fn a_sealed_template_with_separate_var_boot_usr_and_home() {
     );
 }
 
-/// Asks each source alone, beside the boot that has asked them all; then says what the guest is called.
+/// Asks each source alone, beside the boot that has asked them all; then says what the guest is called. Then changes a file on
+/// a FAT, and keeps what stands on the disk before the kernel writes more of it by itself.
 const ASK: &str = "\
 for source in smbios fw-cfg drive; do
     reseal --set \"instance.sources=[\\\"$source\\\"]\" inspect --format json >told.$source
 done
 hostname >told.name
+
+id=0123456789abcdef0123456789abcdef
+mkdir -p /tmp/tree/etc /tmp/tree/boot/efi
+echo $id >/tmp/tree/etc/machine-id
+truncate -s 40M /tmp/fat
+mkfs.vfat -F 32 /tmp/fat
+mount -o loop /tmp/fat /tmp/tree/boot/efi
+mkdir -p /tmp/tree/boot/efi/loader/entries
+echo machine-id $id >/tmp/tree/boot/efi/loader/entries/$id-6.conf
+sync
+reseal --root /tmp/tree apply --yes
+cp /tmp/fat /tmp/cut
+umount /tmp/tree/boot/efi
+fsck.fat -n /tmp/cut >fat.check || true
+mount -o loop,ro /tmp/cut /tmp/tree/boot/efi
+cat /tmp/tree/boot/efi/loader/entries/* >fat.entry
+umount /tmp/tree/boot/efi
+cat /tmp/tree/etc/machine-id >fat.id
 ";
 
 #[test]
@@ -174,6 +193,13 @@ fn a_guest_is_told_its_name_and_addresses_by_its_machine() {
     // The first in the order of the default: PID 1 has made a credential only of the address.
     assert_eq!(facts.get("told.name"), "of-smbios", "{}", facts.story());
     came_up(&facts);
+    let (entry, check) = (facts.get("fat.entry"), facts.get("fat.check"));
+    assert_eq!(facts.get("task.status"), "0", "{}", facts.story());
+    assert!(
+        !facts.get("fat.id").is_empty() && entry == format!("machine-id {}", facts.get("fat.id")),
+        "{entry}\n{check}"
+    );
+    assert!(!check.contains("runcat") && !check.contains("share"), "{check}");
     eprintln!("told by SMBIOS, fw_cfg and a config drive in one boot of {:.0} s", facts.took.as_secs_f32());
 }
 
