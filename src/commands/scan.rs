@@ -25,6 +25,10 @@ use crate::stamp::Memory;
 
 /// Runs the command.
 pub fn run(options: &Options, scan: &Scan) -> Result<Exit> {
+    if options.root.is_some() && !options.disks().is_empty() {
+        let message = "beside --root, the files inside an image are not looked into; leave --root out, or mount it";
+        return Err(Usage(message.to_owned()).into());
+    }
     let guest = open(options, Access::LookInside)?;
     let policy = policy(options, &guest)?;
     let draft = Draft::new(&guest, Purpose::Reset, Past::none(Seed::random(b"")?));
