@@ -110,6 +110,8 @@ pub enum Command {
     Verify(Verify),
     /// Show which identities the guests of a fleet share, from their inventories
     Audit(Audit),
+    /// Give the LUKS volumes that the policy scheduled volume keys of their own, which takes hours
+    Reencrypt(Consent),
     /// Reset two copies of a throw-away guest in a temporary directory, and compare them
     Demo,
     /// Take the running machine as it is, so that no boot resets it (what installing the package does)

@@ -332,3 +332,66 @@ fn devices_of_one_file_system_in_one_image_change_together() {
         .collect();
     assert!(new[0] == new[1] && new[0] != old, "{old} {new:?} {}", done["findings"]);
 }
+
+/// Which volumes are encrypted anew after the boot, and why others are not.
+#[test]
+fn a_volume_key_is_renewed_only_where_nobody_is_needed_for_it() {
+    let test = "a_volume_key_is_renewed_only_where_nobody_is_needed_for_it";
+    let dir = tempfile::tempdir().unwrap();
+    let (volume, key, root) = (dir.path().join("volume"), dir.path().join("key"), dir.path().join("root"));
+    fs::File::create(&volume).unwrap().set_len(24 << 20).unwrap();
+    fs::write(&key, "of the template").unwrap();
+    let (volume, key) = (volume.to_str().unwrap(), key.to_str().unwrap());
+    let format = ["luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    if tool(test, "cryptsetup", &[&format[..], &[volume, key]].concat()).is_none() {
+        return;
+    }
+    let uuid = blkid(test, Path::new(volume), "UUID").unwrap();
+    fs::create_dir_all(root.join("etc/keys")).unwrap();
+    fs::write(root.join("etc/keys/data"), "of the template").unwrap();
+    let plan = |setting: &str, crypttab: &str| {
+        fs::write(root.join("etc/crypttab"), crypttab.replace("VOLUME", &uuid)).unwrap();
+        let setting = format!("luks.volume-key=\"{setting}\"");
+        let root = root.to_str().unwrap();
+        json(&reseal(&["--dry-run", "--image", volume, "--root", root, "--set", &setting, "--format", "json"]))
+    };
+    let list = |plan: &Value| {
+        let mut steps = plan["steps"].as_array().unwrap().iter();
+        steps.find(|step| step["path"] == "etc/reseal/volume-keys.toml").cloned()
+    };
+    let told = |plan: &Value| {
+        let mut findings = plan["findings"].as_array().unwrap().iter();
+        let finding = findings.find(|finding| finding["by"] == "luks").expect("something about the volume key");
+        finding["message"].as_str().unwrap().to_owned()
+    };
+
+    let wanted = plan("reencrypt", "data UUID=VOLUME /etc/keys/data luks,discard\n");
+    let step = list(&wanted).unwrap_or_else(|| panic!("no list: {}", told(&wanted)));
+    let text = step["after"]["text"].as_str().unwrap();
+    let renewals = wanted["renewals"].as_array().unwrap();
+    let new = renewals.iter().find(|renewal| renewal["kind"] == "luks-uuid").unwrap()["new"].as_str().unwrap();
+    assert!(text.contains(new) && text.contains("/etc/keys/data") && !text.contains(&uuid), "{text}");
+    assert!(told(&wanted).contains("reseal-volume-keys.service"), "{}", told(&wanted));
+
+    for (setting, crypttab, why) in [
+        ("report", "data UUID=VOLUME /etc/keys/data luks\n", "its own"),
+        ("reencrypt", "", "crypttab does not name it"),
+        ("reencrypt", "data UUID=VOLUME none luks\n", "no key file"),
+        ("reencrypt", "data UUID=VOLUME /etc/keys/absent luks\n", "is not there"),
+        ("reencrypt", "data UUID=VOLUME /etc/keys luks\n", "no regular file"),
+        ("reencrypt", "data UUID=VOLUME /etc/keys/data luks,keyfile-offset=7\n", "more than a key file"),
+    ] {
+        let plan = plan(setting, crypttab);
+        assert!(list(&plan).is_none() && told(&plan).contains(why), "{crypttab}{}", told(&plan));
+    }
+    // A list of another guest goes.
+    fs::create_dir_all(root.join("etc/reseal")).unwrap();
+    fs::write(root.join("etc/reseal/volume-keys.toml"), "").unwrap();
+    assert_eq!(list(&plan("report", "")).expect("a step")["do"], "remove");
+    // Another key slot would not open it any more.
+    let second = ["luksAddKey", "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", key];
+    fs::write(root.join("second"), "another").unwrap();
+    tool(test, "cryptsetup", &[&second[..], &[volume, root.join("second").to_str().unwrap()]].concat());
+    let plan = plan("reencrypt", "data UUID=VOLUME /etc/keys/data luks\n");
+    assert!(told(&plan).contains("other key slots"), "{}", told(&plan));
+}

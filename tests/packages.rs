@@ -9,8 +9,13 @@ use guests::{Need, packages, ready, run, source};
 
 mod guests;
 
-const UNITS: &[&str] =
-    &["reseal.service", "reseal-keys.service", "reseal-early.service", "reseal-early-volumes.service"];
+const UNITS: &[&str] = &[
+    "reseal.service",
+    "reseal-keys.service",
+    "reseal-early.service",
+    "reseal-early-volumes.service",
+    "reseal-volume-keys.service",
+];
 
 /// Of 100, as `systemd-analyze security --threshold` counts; the tool itself calls less than 50 "OK". Running gpg as the owner of
 /// a GnuPG home takes CAP_SETUID and CAP_SETGID.

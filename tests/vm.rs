@@ -26,6 +26,8 @@ use firmware::{Booted, variables};
 use guests::{Need, packages, ready};
 use image::Image;
 use machine::Machine;
+use reseal::disks::device::{Device, Window};
+use reseal::disks::luks;
 use template::Template;
 use verdict::{boot_all, came_up, changed_nothing, share_nothing, share_only, shared};
 
@@ -119,6 +121,9 @@ fn a_sealed_template_with_separate_var_boot_usr_and_home() {
     );
 }
 
+/// Where the LUKS volume begins on the template's second disk, and its size, in bytes: sfdisk's fifth partition.
+const LUKS: (u64, u64) = (769 << 20, 64 << 20);
+
 /// Asks each source alone, beside the boot that has asked them all; then says what the guest is called. Then changes a file on
 /// a FAT, and keeps what stands on the disk before the kernel writes more of it by itself.
 const ASK: &str = "\
@@ -126,6 +131,10 @@ for source in smbios fw-cfg drive; do
     reseal --set \"instance.sources=[\\\"$source\\\"]\" inspect --format json >told.$source
 done
 hostname >told.name
+# Volume keys are renewed in the background.
+timeout 300 sh -c 'while systemctl -q is-active reseal-volume-keys; do sleep 1; done'
+ls /etc/reseal >reseal.files
+cryptsetup luksDump --dump-json-metadata /dev/vdb5 >luks.json
 
 id=0123456789abcdef0123456789abcdef
 mkdir -p /tmp/tree/etc /tmp/tree/boot/efi
@@ -154,7 +163,12 @@ fn a_guest_is_told_its_name_and_addresses_by_its_machine() {
     }
     guests::own_mounts();
     let image = Image::with_reseal(packages::deb());
-    image.edit(|root| std::fs::write(root.join("usr/local/lib/vm/task.sh"), ASK).expect("writing the task"));
+    image.edit(|root| {
+        std::fs::write(root.join("usr/local/lib/vm/task.sh"), ASK).expect("writing the task");
+        let policy = "[luks]\nvolume-key = \"reencrypt\"\n";
+        std::fs::create_dir_all(root.join("etc/reseal/policy.d")).expect("making a directory");
+        std::fs::write(root.join("etc/reseal/policy.d/luks.toml"), policy).expect("writing a policy");
+    });
     let dir = tempfile::tempdir().expect("making a directory");
     let (files, drive) = (dir.path().join("files"), dir.path().join("drive.iso"));
     std::fs::create_dir(&files).expect("making a directory");
@@ -200,6 +214,16 @@ fn a_guest_is_told_its_name_and_addresses_by_its_machine() {
         "{entry}\n{check}"
     );
     assert!(!check.contains("runcat") && !check.contains("share"), "{check}");
+    let of_template = Device::open(&Template::get().disks()[1]).expect("opening the template's disk");
+    let volume = Window::new(&of_template, LUKS.0, LUKS.1);
+    let old = &luks::volume_key(&volume).expect("a volume").expect("of version 2").digests[0];
+    let json = facts.get("luks.json");
+    assert!(
+        json.contains("\"digest\"") && !json.contains(&old.replace('/', "\\/")) && !json.contains(old),
+        "{json}\n{}",
+        facts.story()
+    );
+    assert!(!facts.get("reseal.files").contains("volume-keys"), "{}", facts.story());
     eprintln!("told by SMBIOS, fw_cfg and a config drive in one boot of {:.0} s", facts.took.as_secs_f32());
 }
 

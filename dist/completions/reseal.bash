@@ -44,6 +44,9 @@ _reseal() {
             reseal,policy)
                 cmd="reseal__subcmd__policy"
                 ;;
+            reseal,reencrypt)
+                cmd="reseal__subcmd__reencrypt"
+                ;;
             reseal,scan)
                 cmd="reseal__subcmd__scan"
                 ;;
@@ -82,6 +85,9 @@ _reseal() {
                 ;;
             reseal__subcmd__help,policy)
                 cmd="reseal__subcmd__help__subcmd__policy"
+                ;;
+            reseal__subcmd__help,reencrypt)
+                cmd="reseal__subcmd__help__subcmd__reencrypt"
                 ;;
             reseal__subcmd__help,scan)
                 cmd="reseal__subcmd__help__subcmd__scan"
@@ -135,7 +141,7 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --image --device --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list scan policy verify audit demo adopt help"
+            opts="-h -V --root --image --device --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -451,7 +457,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help)
-            opts="apply seal inspect boot-check status list scan policy verify audit demo adopt help"
+            opts="apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -621,6 +627,20 @@ _reseal() {
         reseal__subcmd__help__subcmd__policy__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__help__subcmd__reencrypt)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1011,6 +1031,56 @@ _reseal() {
         reseal__subcmd__policy__subcmd__show)
             opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__reencrypt)
+            opts="-y -h --yes --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -51,6 +51,7 @@ complete -c reseal -n "__fish_reseal_needs_command" -f -a "scan" -d 'Look throug
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "policy" -d 'Show, check or print policy'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "reencrypt" -d 'Give the LUKS volumes that the policy scheduled volume keys of their own, which takes hours'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -273,6 +274,22 @@ info\t'What was done, too'
 debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -s y -l yes -d 'Do not ask'
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand reencrypt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand demo" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
@@ -303,19 +320,20 @@ info\t'What was done, too'
 debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "apply" -d 'Give the guest an identity of its own'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "seal" -d 'Make the guest generic before it is copied'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "scan" -d 'Look through every file for what is left of the identity that the guest had before'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "policy" -d 'Show, check or print policy'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit demo adopt help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "apply" -d 'Give the guest an identity of its own'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "seal" -d 'Make the guest generic before it is copied'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "scan" -d 'Look through every file for what is left of the identity that the guest had before'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "policy" -d 'Show, check or print policy'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "reencrypt" -d 'Give the LUKS volumes that the policy scheduled volume keys of their own, which takes hours'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "show" -d 'Show every setting in force'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Check every policy file, and say which were read'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "default" -d 'Print the shipped policy: every setting, explained'

@@ -123,7 +123,7 @@ impl Gpg<'_> {
     fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
         let arguments: Vec<&str> = ALWAYS.iter().chain(arguments).copied().collect();
         let (owner, home) = (Some(self.owner), Some(self.home));
-        Program { name: "gpg", arguments: &arguments, input, owner, home }.run()
+        Program { name: "gpg", arguments: &arguments, input, owner, home, patient: false }.run()
     }
 
     /// Ends the home's agent and what else runs for it.

@@ -19,6 +19,7 @@ mod rename;
 mod secret;
 mod step;
 mod tools;
+mod volume_keys;
 mod writer;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ use device::DeviceFailed;
 use firmware::FirmwareFailed;
 pub use image::Tree;
 pub use journal::{adopt, restore_stamp};
+pub use volume_keys::renew_volume_keys;
 
 /// How long a boot waits for the kernel's random pool.
 const POOL: Duration = Duration::from_secs(60);

@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// How long one may take.
 const LONGEST: Duration = Duration::from_secs(30);
+/// How often one is looked after, and one that takes hours.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOK_SELDOM: Duration = Duration::from_millis(250);
 /// How much of what it said goes into the error, in bytes.
 const TAIL: usize = 400;
 /// How long the pipes of one that has ended may stay open.
@@ -54,13 +57,15 @@ pub struct Program<'a> {
     pub owner: Option<(u32, u32)>,
     /// `HOME` and `GNUPGHOME`, and where it stands.
     pub home: Option<&'a Path>,
+    /// May it take as long as it wants?
+    pub patient: bool,
 }
 
 impl Program<'_> {
     /// Runs it to its end; what it wrote to its standard output.
     ///
     /// # Errors
-    /// When it is not there, takes longer than 30 s, or fails; with the tail of its stderr.
+    /// When it is not there, takes longer than 30 s and is not patient, or fails; with the tail of its stderr.
     pub fn run(&self) -> Result<Vec<u8>> {
         self.finish().with_context(|| format!("running {} {}", self.name, self.arguments.join(" ")))
     }
@@ -87,12 +92,12 @@ impl Program<'_> {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
-            if started.elapsed() > LONGEST {
+            if started.elapsed() > LONGEST && !self.patient {
                 child.kill()?;
                 child.wait()?;
                 bail!("no end after {} s", LONGEST.as_secs());
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(if self.patient { LOOK_SELDOM } else { LOOK });
         };
         let _ = writer.join();
         if status.success() {

@@ -10,6 +10,7 @@ mod demo;
 mod inspect;
 mod list;
 mod policy;
+mod reencrypt;
 mod scan;
 mod scratch;
 mod seal;
@@ -90,6 +91,7 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Verify(verify)) => verify::run(options, verify),
         Some(Command::Audit(audit)) => audit::run(options, audit),
         Some(Command::Scan(scan)) => scan::run(options, scan),
+        Some(Command::Reencrypt(consent)) => reencrypt::run(options, consent),
         Some(Command::Demo) => demo::run(options),
         Some(Command::Adopt) => adopt::run(options),
         None if options.dry_run => {

@@ -6,6 +6,7 @@
 //! header of the higher sequence id when the two differ, so the second is written first.
 
 mod tokens;
+mod volume_key;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
@@ -13,6 +14,8 @@ use uuid::Uuid;
 
 use super::fields::{array, be16, be32, be64, patch, put, text, write};
 use super::{Blocks, Format, Found, Id, Patch, Trouble, read};
+
+pub use volume_key::{VolumeKey, volume_key};
 
 const MAGIC: &[u8; 6] = b"LUKS\xba\xbe";
 const MAGIC_SECOND: &[u8; 6] = b"SKUL\xba\xbe";
@@ -138,6 +141,22 @@ struct Header {
 impl Two {
     /// Both, each sound, of one volume, and free to be changed.
     fn of(blocks: &(impl Blocks + ?Sized)) -> Result<Two, Trouble> {
+        let two = Two::sound(blocks)?;
+        // Label, checksum algorithm, and what follows the UUID but for the header's own place, then the JSON.
+        let same = [24..104, 208..256, 264..CHECKSUM, SECTOR..two.first.bytes.len()]
+            .into_iter()
+            .all(|range| two.first.bytes.get(range.clone()) == two.second.bytes.get(range));
+        if !same {
+            return Err(Trouble::Refused(
+                "the two headers of this LUKS volume are of different times: opening it once makes them alike".into(),
+            ));
+        }
+        two.first.changeable(blocks.size())?;
+        Ok(two)
+    }
+
+    /// Both, each sound.
+    fn sound(blocks: &(impl Blocks + ?Sized)) -> Result<Two, Trouble> {
         let start = read(blocks, 0, SECTOR)?;
         let size = be64(&start, 8);
         if !start.starts_with(MAGIC) || be16(&start, 6) != 2 || !size.is_power_of_two() || !SIZES.contains(&size) {
@@ -145,16 +164,6 @@ impl Two {
         }
         let first = Header::at(blocks, 0, size, MAGIC)?;
         let second = Header::at(blocks, size, size, MAGIC_SECOND)?;
-        // Label, checksum algorithm, and what follows the UUID but for the header's own place, then the JSON.
-        let same = [24..104, 208..256, 264..CHECKSUM, SECTOR..first.bytes.len()]
-            .into_iter()
-            .all(|range| first.bytes.get(range.clone()) == second.bytes.get(range));
-        if !same {
-            return Err(Trouble::Refused(
-                "the two headers of this LUKS volume are of different times: opening it once makes them alike".into(),
-            ));
-        }
-        first.changeable(blocks.size())?;
         Ok(Two { first, second })
     }
 }

@@ -20,6 +20,7 @@ pub mod known_ids;
 pub mod name_template;
 pub mod network;
 pub mod passwd;
+pub mod scheduled_keys;
 pub mod smbios;
 pub mod sshd_config;
 pub mod unit_name;

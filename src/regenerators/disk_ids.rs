@@ -7,6 +7,7 @@ mod pick;
 mod refusal;
 mod running;
 mod unit;
+mod volume_key;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::plan::{Kind, Renewal, Severity, Stage, Via};
 use pick::Pick;
 use refusal::Outlook;
 use unit::{Unit, kind};
+use volume_key::VolumeKeys;
 
 pub use boot_path::{boot_files, may_be_anchored};
 pub use running::plan as plan_running_system;
@@ -43,19 +45,26 @@ pub struct Options {
     keep: Vec<Pick>,
 }
 
-/// The table of those that a TPM may be bound to.
+/// The table of `luks`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Measured {
+pub struct Volumes {
     mode: Mode,
     only: Vec<Pick>,
     keep: Vec<Pick>,
     tpm: Mode,
+    volume_key: VolumeKeys,
 }
 
-impl Default for Measured {
-    fn default() -> Measured {
-        Measured { mode: Mode::Renew, only: Vec::new(), keep: Vec::new(), tpm: Mode::Keep }
+impl Default for Volumes {
+    fn default() -> Volumes {
+        Volumes {
+            mode: Mode::Renew,
+            only: Vec::new(),
+            keep: Vec::new(),
+            tpm: Mode::Keep,
+            volume_key: VolumeKeys::Report,
+        }
     }
 }
 
@@ -81,8 +90,13 @@ pub struct Tables {
 
 impl Default for Tables {
     fn default() -> Tables {
-        let Measured { mode, only, keep, tpm } = Measured::default();
-        Tables { mode, only, keep, tpm, boot_entries: BootEntries::Keep }
+        Tables {
+            mode: Mode::Renew,
+            only: Vec::new(),
+            keep: Vec::new(),
+            tpm: Mode::Keep,
+            boot_entries: BootEntries::Keep,
+        }
     }
 }
 
@@ -168,11 +182,21 @@ only = []
 keep = []
 # "renew" goes ahead on a guest whose LUKS volumes a TPM opens; enroll it again afterwards, systemd-cryptenroll(1).
 tpm = "keep"
+# "report", or "reencrypt": `cryptsetup reencrypt` gives the volumes keys of their own after the boot, in the background. Only
+# those of LUKS2 that one key slot opens, with the key file that crypttab names; the key file stays the template's.
+volume-key = "report"
 "#;
-    type Options = Measured;
+    type Options = Volumes;
 
-    fn plan(options: &Measured, draft: &mut Draft<'_>) -> Result<()> {
-        plan((options.mode, &options.only, &options.keep), options.tpm, draft, &[Format::Luks])
+    fn plan(options: &Volumes, draft: &mut Draft<'_>) -> Result<()> {
+        let picks = (options.mode, &options.only[..], &options.keep[..]);
+        plan(picks, options.tpm, draft, &[Format::Luks])?;
+        if draft.purpose == Purpose::Seal || options.mode == Mode::Keep {
+            return Ok(());
+        }
+        let units: Vec<Unit<'_>> =
+            unit::all(&draft.guest.disks, &[Format::Luks]).into_iter().filter(|unit| is_picked(unit, picks)).collect();
+        volume_key::plan(draft, &units, options.volume_key)
     }
 }
 
@@ -261,18 +285,21 @@ fn plan_among(
     for (part, unsound) in unsound {
         draft.finding(Severity::Warning, &part.place(), format!("left as it is: {}", unsound.message));
     }
-    let (mode, only, keep) = picks;
-    if mode == Mode::Keep {
+    if picks.0 == Mode::Keep {
         return Ok(());
     }
     let tpm = tpm == Mode::Keep && disks.parts().any(|(_, part)| part.found.iter().any(|found| found.tpm));
     for unit in unit::all(disks, formats) {
-        let picked = |picks: &[Pick]| unit.members.iter().any(|member| picks.iter().any(|pick| pick.takes(member)));
-        if !picked(keep) && (only.is_empty() || picked(only)) {
+        if is_picked(&unit, picks) {
             plan_one(draft, outlook, &unit, tpm)?;
         }
     }
     Ok(())
+}
+
+fn is_picked(unit: &Unit<'_>, (_, only, keep): (Mode, &[Pick], &[Pick])) -> bool {
+    let picked = |picks: &[Pick]| unit.members.iter().any(|member| picks.iter().any(|pick| pick.takes(member)));
+    !picked(keep) && (only.is_empty() || picked(only))
 }
 
 fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool) -> Result<()> {
@@ -319,10 +346,6 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     }
     if changes {
         draft.set_id(format, unit.places(after), via, "clones that share it are taken for one disk");
-    }
-    if format == Format::Luks {
-        let message = "every clone opens with the template's volume key, whatever its UUID; `cryptsetup reencrypt` gives it its own";
-        draft.finding(Severity::Warning, &place, message);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use crate::formats::scheduled_keys;
 use crate::plan::Severity;
 use crate::plan::draft::Draft;
 use crate::stamp::{OFFLINE, STAMP, STAMP_COPY};
@@ -35,7 +36,7 @@ pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
         // Without a stamp, anything that starts sysinit.target anew would reset the template where it stands.
         draft.write(BOOTED, "", "the boot that is under way resets nothing")?;
     }
-    for path in [STAMP_COPY, OFFLINE, STAMP] {
+    for path in [scheduled_keys::PATH, STAMP_COPY, OFFLINE, STAMP] {
         draft.remove(path, "a template has no identity")?;
     }
     Ok(())

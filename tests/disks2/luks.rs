@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! LUKS, judged by cryptsetup(8), which also tries the passphrase.
 
-use reseal::disks::luks::{plan, probe};
+use reseal::disks::luks::{plan, probe, volume_key};
 use reseal::disks::{Patch, Trouble};
 use uuid::Uuid;
 
@@ -230,4 +230,44 @@ fn what_is_not_plain_is_left_alone() {
     rig::spoil(&one, &[(0, 592)], false, 2 << 20, |blocks| plan(blocks, new));
     one.put(0, b"LUKS\xde\xad");
     refused(&one, "encrypted anew");
+}
+
+/// What the header tells of the volume key, while cryptsetup-reencrypt(8) gives it another.
+#[test]
+fn another_volume_key_shows_in_the_header() {
+    let test = "luks::volume_key";
+    if !rig::have(test, &["cryptsetup", "losetup"]) || !rig::loops(test) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (image, key) = make(&directory, "volume", &["--type", "luks2"]);
+    let first = volume_key(&image).unwrap().unwrap();
+    assert_eq!((first.slots, first.digests.len()), (1, 1));
+    assert!(first.has_room && !first.has_tokens && !first.under_way);
+
+    let device = run("losetup", &["--find", "--show", image.arg()]).trim().to_owned();
+    let reencrypt = |more: &[&str]| {
+        run("cryptsetup", &[&["reencrypt", "--batch-mode", "--key-file", &key], more, &[&device]].concat());
+        volume_key(&image).unwrap().unwrap()
+    };
+    let begun = reencrypt(&["--init-only"]);
+    assert!(begun.under_way && begun.digests.contains(&first.digests[0]), "{begun:?}");
+    let ended = reencrypt(&["--resume-only"]);
+    assert!(!ended.under_way && !ended.digests.contains(&first.digests[0]), "{ended:?}");
+    assert_eq!((ended.slots, ended.digests.len()), (1, 1));
+    opens(&image, &key);
+
+    let second = directory.path().join("second");
+    std::fs::write(&second, "another").unwrap();
+    let cheap = ["luksAddKey", "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", &key];
+    run("cryptsetup", &[&cheap[..], &[&device, second.to_str().unwrap()]].concat());
+    assert_eq!(volume_key(&image).unwrap().unwrap().slots, 2);
+    run("losetup", &["--detach", &device]);
+
+    let (old, _) = make(&directory, "first", &["--type", "luks1"]);
+    assert_eq!(volume_key(&old).unwrap(), None);
+    // No room beside the one slot.
+    let narrow = ["--type", "luks2", "--luks2-metadata-size", "16k", "--luks2-keyslots-size", "256k"];
+    let (narrow, _) = make(&directory, "narrow", &narrow);
+    assert!(!volume_key(&narrow).unwrap().unwrap().has_room);
 }

@@ -38,7 +38,8 @@ the volumes of crypttab(5). A device that is named in fstab(5) and does not come
 pending.
 
 Keys are made only when the kernel's random pool is ready. At boot reseal waits for it for at most 60 seconds, then \
-leaves the keys to `reseal-keys.service`, which comes before sshd.
+leaves the keys to `reseal-keys.service`, which comes before sshd. `reseal-volume-keys.service` runs `reseal reencrypt` after the \
+boot where the policy has scheduled volumes.
 
 Installing the package on a running machine adopts it: a stamp is written, nothing else is changed, now or at the next \
 boot. Only `reseal seal` arms the unit. Installed into an image that does not run, the package leaves no stamp, and the \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What changes as one: a file system, a table, or all devices that hold one array, volume group or btrfs together.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::disks::device::{Device, Window};
 use crate::disks::{self, Format, Found, Id, Patch};
@@ -96,6 +96,16 @@ impl<'g> Unit<'g> {
             after,
         };
         self.members.iter().zip(after).map(place).collect()
+    }
+
+    /// Reads the first of its devices.
+    ///
+    /// # Errors
+    /// When it cannot be opened, and what `read` says.
+    pub fn read_first<T>(&self, read: impl FnOnce(&Window<'_, Device>) -> Result<T>) -> Result<T> {
+        let member = self.members.first().context("it has no device")?;
+        let device = Device::open(std::path::Path::new(&member.part.path))?;
+        read(&member.window(&device))
     }
 
     /// The writes that a change to these ids takes: what a format refuses only when it plans shows here.
