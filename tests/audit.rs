@@ -270,6 +270,30 @@ fn a_clone_is_verified_against_its_template() {
     }
 }
 
+/// Values that only the guest's own policy and catalogue renew are verified like the others.
+#[test]
+fn what_only_the_policy_renews_is_as_recorded() {
+    let fleet = Fleet::of_two_copies();
+    let path = |name: &str| fleet.path("b").join(name);
+    fs::create_dir_all(path("var/lib/glusterd")).unwrap();
+    fs::create_dir_all(path("etc/reseal/policy.d")).unwrap();
+    let info = path("var/lib/glusterd/glusterd.info");
+    fs::write(&info, "UUID=2a5d6a35-8a01-4a9f-9d6c-000000000002\noperating-version=100000\n").unwrap();
+    let policy = "[residue]\nactions = { glusterfs-uuid = \"renew\" }\n";
+    fs::write(path("etc/reseal/policy.d/gluster.toml"), policy).unwrap();
+    assert_eq!(fleet.call(&["apply", "--root", &fleet.name("b")], b"").status.code(), Some(0));
+    let template = fleet.name("inventories/a.json");
+    let (status, verdict) = fleet.verify("b", &["--against", &template]);
+    assert_eq!((status, bad(&verdict)), (Some(0), Vec::new()));
+    let checks = verdict["checks"].as_array().unwrap();
+    let is_it =
+        |check: &&Value| check["subject"].as_str().unwrap().contains("glusterd") && check["check"] == "as recorded";
+    assert!(checks.iter().any(|check| is_it(&check)), "{verdict:#}");
+    fs::write(&info, "UUID=2a5d6a35-8a01-4a9f-9d6c-000000000002\n").unwrap();
+    let (status, verdict) = fleet.verify("b", &["--against", &template]);
+    assert!(status == Some(4) && bad(&verdict).len() == 1, "{:?}", bad(&verdict));
+}
+
 #[test]
 fn what_seal_left_is_what_a_clone_is_verified_against() {
     let fleet = Fleet::of_two_copies();

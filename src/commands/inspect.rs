@@ -13,7 +13,7 @@ use crate::guest::links::{Configurator, Link};
 use crate::guest::machine::Machine;
 use crate::keys::ssh;
 use crate::plan::draft::{Draft, Past, Purpose};
-use crate::plan::{Finding, Kind, Severity, derive::Seed, show};
+use crate::plan::{Finding, Kind, Renewal, Severity, derive::Seed, show};
 use crate::policy::Policy;
 use crate::policy::instance::InstancePolicy;
 use crate::regenerators::network::Survey;
@@ -63,23 +63,24 @@ fn links(guest: &Guest) -> Result<Vec<LinkFacts>> {
 
 /// Every identity of a guest: what a reset without any past would renew, by its old value, and what else its disks hold.
 pub fn identities(guest: &Guest) -> Result<(Vec<Identity>, Vec<Finding>)> {
-    let past = Past::none(Seed::random(b"")?);
-    // The values are those of now, whatever the guest is told.
-    let mut policy = Policy::default();
-    policy.instance = InstancePolicy::nobody();
-    let plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::GoOn)?;
-    let mut identities: Vec<Identity> = plan
-        .renewals
-        .into_iter()
-        .filter_map(|renewal| Some(Identity { kind: renewal.kind, subject: renewal.subject, value: renewal.old? }))
-        .collect();
+    let (mut identities, findings) = renewed_by(guest, Policy::default())?;
     // An id that must stay is an identity all the same.
     for (kind, subject, value) in regenerators::on_disks(guest) {
         if !identities.iter().any(|id| id.kind == kind && id.value == value) {
             identities.push(Identity { kind, subject, value });
         }
     }
-    Ok((identities, plan.findings))
+    Ok((identities, findings))
+}
+
+/// What a reset by this policy without any past would renew, by its old value.
+pub fn renewed_by(guest: &Guest, mut policy: Policy) -> Result<(Vec<Identity>, Vec<Finding>)> {
+    let past = Past::none(Seed::random(b"")?);
+    // The values are those of now, whatever the guest is told.
+    policy.instance = InstancePolicy::nobody();
+    let plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::GoOn)?;
+    let of = |renewal: Renewal| Some(Identity { kind: renewal.kind, subject: renewal.subject, value: renewal.old? });
+    Ok((plan.renewals.into_iter().filter_map(of).collect(), plan.findings))
 }
 
 /// Runs the command.

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::inspect::{Identity, identities};
-use super::{Access, Exit, Usage, is_human, open_with_disks, print, print_json};
+use super::inspect::{Identity, identities, renewed_by};
+use super::{Access, Exit, Usage, is_human, open_with_disks, policy, print, print_json};
 use crate::apply;
 use crate::audit::{Allowed, Inventory};
 use crate::cli::{Options, Verify};
@@ -88,7 +88,12 @@ pub fn run(options: &Options, asked: &Verify) -> Result<Exit> {
         None => checks.unchecked.push("the template is not known; --against names its inventory".to_owned()),
     }
     match record {
-        Some(record) => as_recorded(&mut checks, &now, record, &memory),
+        Some(record) => {
+            // What the guest's own policy renews beyond the built-in one was recorded, too.
+            let mut given = now.clone();
+            given.extend(renewed_by(&guest, policy(options, &guest)?)?.0);
+            as_recorded(&mut checks, &given, record, &memory);
+        }
         None => checks.unchecked.push("there is no stamp: what this guest was given is not known".to_owned()),
     }
     resolves(&mut checks, &guest)?;
