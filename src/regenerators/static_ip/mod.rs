@@ -290,7 +290,9 @@ fn one(
     // A bridge for this machine's own guests has no one to ask.
     let is_inner = what.kind == LinkKind::Virtual && what.all(What::Gateway).next().is_none();
     if options.mode == Mode::Leave {
-        draft.finding(Severity::Warning, &path, format!("{told}; nothing says what is this machine's, so it is left"));
+        // Two machines with one address on a wire are the worst that a clone can do to its template.
+        let severity = if is_inner { Severity::Warning } else { Severity::Error };
+        draft.finding(severity, &path, format!("{told}; nothing says what is this machine's, so it is left"));
         return Ok(());
     }
     if is_inner {
