@@ -15,6 +15,7 @@ mod seal;
 mod ssh_host_keys;
 mod sshd;
 mod static_ip;
+mod storage_names;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -98,12 +99,13 @@ pub const PIPELINE: &[Entry] = &[
     Entry::of::<disk_ids::Lvm>(),
     Entry::of::<disk_ids::Md>(),
     Entry::of::<disk_ids::DiskIds>(),
+    Entry::of::<storage_names::StorageNames>(),
     Entry::of::<residue::Residue>(),
     Entry::of::<references::References>(),
 ];
 
 /// The regenerators that need a guest's files.
-pub const OF_FILES: [&str; 9] = [
+pub const OF_FILES: [&str; 10] = [
     machine_id::MachineId::ID,
     hostname::Hostname::ID,
     mac_address::MacAddress::ID,
@@ -111,6 +113,7 @@ pub const OF_FILES: [&str; 9] = [
     credential_secret::CredentialSecret::ID,
     ssh_host_keys::SshHostKeys::ID,
     pgp_keys::PgpKeys::ID,
+    storage_names::StorageNames::ID,
     residue::Residue::ID,
     references::References::ID,
 ];
