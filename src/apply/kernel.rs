@@ -7,7 +7,7 @@
 //! is written back, and the place is read past the page cache.
 
 use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -57,16 +57,23 @@ pub fn set(place: &Place, mounted: &str) -> Result<()> {
         result => result?,
     }
     rustix::fs::syncfs(&dir)?;
-    match call(&dir, CHECKPOINT, &mut [0; 4]) {
-        // There is no journal to be written back.
-        Err(Errno::ENODEV) => {}
-        result => result.context("writing the journal back")?,
-    }
+    write_back(&dir).context("writing the journal back")?;
     let found = on_medium(Path::new(&place.device))?;
     if found != uuid {
         bail!("{} holds the UUID {found} and not {uuid}", place.device);
     }
     Ok(())
+}
+
+/// Has the kernel write what stands only in an ext4's journal to its place, for readers that do not play the journal.
+///
+/// # Errors
+/// When it fails; there is nothing to write back where there is no journal, or no ext4, or no right to ask for it.
+pub fn write_back(dir: &impl AsRawFd) -> Result<(), Errno> {
+    match call(dir, CHECKPOINT, &mut [0; 4]) {
+        Err(Errno::ENODEV | Errno::ENOTTY | Errno::EOPNOTSUPP | Errno::EPERM) => Ok(()),
+        result => result,
+    }
 }
 
 /// Switches the checksum seed on. The kernel takes it for a file system without metadata_csum too, which could not be
@@ -107,7 +114,7 @@ fn seed_from_outside(dir: &File, device: &Path) -> Result<()> {
     Ok(())
 }
 
-fn call(dir: &File, number: libc::c_ulong, argument: &mut [u8]) -> Result<(), Errno> {
+fn call(dir: &impl AsRawFd, number: libc::c_ulong, argument: &mut [u8]) -> Result<(), Errno> {
     // SAFETY: each of the requests above reads or writes as many bytes as its structure has, which is what `argument`
     // has, and keeps no pointer to it.
     let result = unsafe { libc::ioctl(dir.as_raw_fd(), number, argument.as_mut_ptr()) };

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
 
-use super::rename::{is_on_fat, put_in_place};
+use super::rename::{Reader, is_on_fat, put_in_place};
 use crate::root::{Kind, Meta, Root, Stat, split};
 
 /// Extended attributes that describe the old content and not the file.
@@ -64,7 +64,7 @@ impl<'r> Writer<'r> {
             fchmod(&file, Mode::from_bits_truncate(meta.mode))?;
             copy_attributes(&dir, name, &file)?;
             fsync(&file)?;
-            put_in_place(&dir, &temporary, name)
+            put_in_place(&dir, &temporary, name, self.reader(path))
         };
         finish().inspect_err(|_| {
             // The first error counts; a full disk gets its space back.
@@ -83,7 +83,7 @@ impl<'r> Writer<'r> {
             let temporary = temporary(name);
             remove_entry(&dir, temporary.as_ref())?;
             symlinkat(target, &dir, temporary.as_str())?;
-            put_in_place(&dir, &temporary, name)
+            put_in_place(&dir, &temporary, name, self.reader(path))
         };
         link().with_context(|| format!("linking /{path}"))
     }
@@ -136,7 +136,7 @@ impl<'r> Writer<'r> {
             let temporary = temporary(to_name);
             remove_entry(&target, temporary.as_ref())?;
             copy_entry(&source, from_name.as_ref(), &target, temporary.as_ref())?;
-            put_in_place(&target, &temporary, to_name)
+            put_in_place(&target, &temporary, to_name, self.reader(to))
         };
         copy().with_context(|| format!("copying /{from} to /{to}"))
     }
@@ -152,6 +152,12 @@ impl<'r> Writer<'r> {
             make_one(&dir, name.as_ref(), meta)
         };
         make().with_context(|| format!("making the directory /{path}"))
+    }
+
+    /// Who reads the file. What is not mounted at this machine's `/` is unmounted before anything boots from it.
+    fn reader(&self, path: &str) -> Reader {
+        let boots = ["boot/", "efi/"].iter().any(|prefix| path.starts_with(prefix));
+        if boots && self.root.is_running_system() { Reader::BootLoader } else { Reader::Kernel }
     }
 
     /// What a directory that is made on the way is like: owned as the guest's root directory is.
