@@ -20,6 +20,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::guest::disks::{Branch, Disks, Missing, branches, candidates};
+use crate::guest::mounts;
 use crate::root::{Kind, Root};
 use loops::Loop;
 
@@ -216,11 +217,10 @@ impl Drop for Tree {
     }
 }
 
-/// The tree's mount points, outer ones first, by proc_pid_mountinfo(5), whose fifth field it is.
+/// The tree's mount points, outer ones first.
 fn points() -> Result<Vec<String>> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(crate::formats::fstab::unescaped);
-    Ok(points.filter(|point| Path::new(point).starts_with(AT)).collect())
+    let mounts = mounts::of(&fs::read_to_string("/proc/self/mountinfo")?);
+    Ok(mounts.into_iter().map(|mount| mount.point).filter(|point| Path::new(point).starts_with(AT)).collect())
 }
 
 /// Takes the tree away. What is busy still goes with this program.

@@ -6,6 +6,7 @@ pub mod disks;
 pub mod instance;
 pub mod links;
 pub mod machine;
+pub mod mounts;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,6 +18,9 @@ use crate::root::{Root, trim};
 use disks::Disks;
 use links::Links;
 use machine::{Machine, Place};
+
+/// Made in the initramfs, whose /run is that of the boot, by the stage that runs there.
+pub const INITRAMFS_RAN: &str = "run/reseal/initramfs";
 
 /// The system being reset.
 #[derive(Debug)]
@@ -66,6 +70,11 @@ impl Guest {
         Ok(Guest { root, machine: self.machine.clone(), disks, links, ..*self })
     }
 
+    /// Did the initramfs of this boot have reseal in it?
+    pub fn initramfs_has_reseal(&self) -> bool {
+        self.running && self.root.stat(INITRAMFS_RAN).is_ok_and(|found| found.is_some())
+    }
+
     /// Looks at the disks of the running system; those that a container sees are its host's.
     ///
     /// # Errors
@@ -84,9 +93,7 @@ impl Guest {
         if !self.running {
             return BTreeSet::new();
         }
-        // proc_pid_mountinfo(5): the fifth field is the mount point, with blanks as octal escapes.
         let mounts = self.root.read("proc/self/mountinfo").ok().flatten().unwrap_or_default();
-        let mounts = String::from_utf8_lossy(&mounts);
-        mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(|at| trim(at).to_owned()).collect()
+        mounts::of(&String::from_utf8_lossy(&mounts)).iter().map(|mount| trim(&mount.point).to_owned()).collect()
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Aside, Disk, Node, Part};
 use crate::disks::Format;
 use crate::formats::fstab::{self, Source};
+use crate::guest::mounts;
 use crate::root::{Root, trim};
 
 /// Mount points whose file systems the boot loader, the kernel or the initramfs find by an id of their own.
@@ -42,13 +43,6 @@ pub struct Usage {
     pub unreadable: Option<String>,
 }
 
-/// A line of proc_pid_mountinfo(5).
-struct Mount {
-    dev: String,
-    point: String,
-    source: String,
-}
-
 /// The usage of every device by name, what reseal has mounted `aside` left out; a sentence where these are not the disks of this guest.
 pub fn of(
     root: &Root,
@@ -72,7 +66,7 @@ pub fn of(
         })
         .collect();
     let mut rooted = false;
-    for mount in mounts(&text("proc/self/mountinfo")?) {
+    for mount in mounts::of(&text("proc/self/mountinfo")?) {
         let by_number = nodes.values().find(|node| node.dev == mount.dev).map(|node| node.name.clone());
         let Some(usage) =
             by_number.or_else(|| named(root, nodes, &mount.source)).and_then(|name| usages.get_mut(&name))
@@ -123,17 +117,6 @@ pub fn named(root: &Root, nodes: &BTreeMap<String, Node>, path: &str) -> Option<
         nodes.contains_key(&name).then_some(name)
     };
     mapped.map(|node| node.name.clone()).or_else(linked)
-}
-
-fn mounts(text: &str) -> Vec<Mount> {
-    let mount = |line: &str| {
-        let (front, back) = line.split_once(" - ")?;
-        let front: Vec<&str> = front.split(' ').collect();
-        let source = back.split(' ').nth(1)?;
-        let point = fstab::unescaped(front.get(4)?);
-        Some(Mount { dev: (*front.get(2)?).to_owned(), point, source: fstab::unescaped(source) })
-    };
-    text.lines().filter_map(mount).collect()
 }
 
 /// Adds what fstab(5) says of devices that are not mounted yet, and what the ways to `/`, `/usr` and `/boot` stand on.

@@ -10,6 +10,7 @@ use nix::libc;
 use super::Link;
 use crate::formats::network::Mac;
 use crate::guest::disks;
+use crate::guest::mounts::{self, Mount};
 use crate::root::Root;
 
 /// Where sysfs lists them.
@@ -100,24 +101,17 @@ fn path_by_place(place: &str) -> Option<String> {
 /// Which of `/` and `/usr` lie behind a network.
 fn carried(root: &Root) -> Result<Vec<String>> {
     let mounts = root.read("proc/self/mountinfo")?.unwrap_or_default();
-    let mounts = String::from_utf8_lossy(&mounts).into_owned();
     let nodes = disks::nodes(root).unwrap_or_default();
     let mut found = Vec::new();
-    for line in mounts.lines() {
-        // proc_pid_mountinfo(5).
-        let Some((front, back)) = line.split_once(" - ") else { continue };
-        let front: Vec<&str> = front.split(' ').collect();
-        let back: Vec<&str> = back.split(' ').collect();
-        let ([_, _, number, _, point, ..], [kind, source, ..]) = (&front[..], &back[..]) else { continue };
-        if !["/", "/usr"].contains(point) {
+    for Mount { dev, point, kind, source, .. } in mounts::of(&String::from_utf8_lossy(&mounts)) {
+        if !["/", "/usr"].contains(&point.as_str()) {
             continue;
         }
         let name = source.trim_start_matches("/dev/mapper/").trim_start_matches("/dev/");
-        let node = nodes
-            .values()
-            .find(|node| node.dev == *number || node.name == name || node.mapped.as_deref() == Some(name));
-        if ON_NETWORK.contains(kind) || name.starts_with("nbd") || node.is_some_and(|node| node.network) {
-            found.push((*point).to_owned());
+        let node =
+            nodes.values().find(|node| node.dev == dev || node.name == name || node.mapped.as_deref() == Some(name));
+        if ON_NETWORK.contains(&kind.as_str()) || name.starts_with("nbd") || node.is_some_and(|node| node.network) {
+            found.push(point);
         }
     }
     Ok(found)
