@@ -23,7 +23,7 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Work on the guest below this directory instead of the running system
     #[arg(long, global = true, value_name = "DIR")]
@@ -137,6 +137,9 @@ pub struct Apply {
     /// Run as the boot unit of this stage does, without asking
     #[arg(long, value_enum)]
     pub stage: Option<Stage>,
+    /// The process of the stage `initrd` that has the root as its `/`.
+    #[arg(long, hide = true, requires = "stage")]
+    pub inside: bool,
 }
 
 /// `reseal verify`.

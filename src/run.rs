@@ -33,6 +33,8 @@ pub enum Outcome {
     Interrupted,
     /// The keys wait for the kernel's random pool; the journal is kept.
     Deferred,
+    /// The root file system must be taken away first; the journal is kept.
+    RootAway,
     /// These steps would still have to be done; the journal is kept.
     Leftovers(Vec<String>),
 }
@@ -53,9 +55,10 @@ impl Run<'_> {
         let outcome = match end {
             End::Interrupted => Outcome::Interrupted,
             End::Deferred => Outcome::Deferred,
+            End::RootAway => Outcome::RootAway,
             End::Done => match self.verify(past, &record)? {
                 // The stages that follow go on with the journal.
-                left if left.is_empty() && self.guest.stage == Some(Stage::Early) => Outcome::Done,
+                left if left.is_empty() && self.guest.stage.is_some_and(Stage::is_of_disks) => Outcome::Done,
                 left if left.is_empty() => {
                     apply::finish(self.guest, &record)?;
                     Outcome::Done

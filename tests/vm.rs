@@ -12,6 +12,8 @@ mod guests;
 mod image;
 #[path = "vm/machine.rs"]
 mod machine;
+#[path = "vm/root.rs"]
+mod root;
 #[path = "vm/template.rs"]
 mod template;
 #[path = "vm/userland.rs"]
@@ -28,6 +30,7 @@ use image::Image;
 use machine::Machine;
 use reseal::disks::device::{Device, Window};
 use reseal::disks::luks;
+use root::RootKind;
 use template::Template;
 use verdict::{boot_all, came_up, changed_nothing, share_nothing, share_only, shared};
 
@@ -40,6 +43,11 @@ const NEEDS: &[Need] = &[
     Need::Program("mcopy"),
     Need::Program("mke2fs"),
 ];
+
+/// What the tests of roots on other file systems take.
+fn for_roots() -> Vec<Need> {
+    [NEEDS, &[Need::Program("mkfs.xfs"), Need::Program("mkfs.btrfs")]].concat()
+}
 
 /// The rig itself: a clone without reseal comes up with everything in place, and with nothing of its own.
 #[test]
@@ -91,6 +99,41 @@ fn two_clones_share_no_disk_identity_and_boot_to_running() {
     }
 }
 
+/// No later stage than the one in the initramfs can change the ids of these.
+#[test]
+fn a_root_that_only_the_initramfs_can_take_away_gets_an_id_of_its_own() {
+    if !ready("a_root_that_only_the_initramfs_can_take_away_gets_an_id_of_its_own", &for_roots()) {
+        return;
+    }
+    guests::own_mounts();
+    let kinds = [RootKind::Xfs, RootKind::Btrfs];
+    let images = kinds.map(|kind| Image::on(kind, packages::deb()));
+    let template = Template::get().facts();
+    let mut clones = [0, 1].map(|one: usize| images[one].copy(kinds[one].name()));
+    let first = boot_all(&mut clones);
+    for ((facts, kind), image) in first.iter().zip(kinds).zip(&images) {
+        came_up(facts);
+        share_nothing(facts, &template);
+        let old = image.root_id();
+        assert!(!facts.ids().values().any(|id| *id == old), "the root's is the template's\n{}", facts.story());
+        let line = facts.get("fstab").lines().find(|line| line.contains(&format!(" / {} ", kind.name())));
+        assert!(line.is_some_and(|line| line.contains(&facts.ids()[&("vda1".into(), "UUID".into())])));
+    }
+    share_nothing(&first[0], &first[1]);
+    let second = boot_all(&mut clones);
+    for ((first, second), kind) in first.iter().zip(&second).zip(kinds) {
+        came_up(second);
+        changed_nothing(first, second);
+        eprintln!(
+            "{}: {} ids, none shared; first boot {:.0} s, second {:.0} s",
+            kind.name(),
+            second.ids().len(),
+            first.took.as_secs_f32(),
+            second.took.as_secs_f32()
+        );
+    }
+}
+
 #[test]
 fn a_sealed_template_with_separate_var_boot_usr_and_home() {
     if !ready("a_sealed_template_with_separate_var_boot_usr_and_home", NEEDS) {
@@ -127,11 +170,20 @@ const LUKS: (u64, u64) = (769 << 20, 64 << 20);
 /// Asks each source alone, beside the boot that has asked them all; then says what the guest is called. Then changes a file on
 /// a FAT, and keeps what stands on the disk before the kernel writes more of it by itself.
 const ASK: &str = "\
+# Volume keys are renewed in the background. What is killed on the way, the next run goes on with.
+under_way() {
+    cryptsetup luksDump /dev/vdb5 | grep -c online-reencrypt
+}
+while [ -e /etc/reseal/volume-keys.toml ] && ! under_way; do :; done
+systemctl kill --signal=KILL reseal-volume-keys || true
+under_way >luks.killed || true
+systemctl reset-failed
+systemctl start reseal-volume-keys
+
 for source in smbios fw-cfg drive; do
     reseal --set \"instance.sources=[\\\"$source\\\"]\" inspect --format json >told.$source
 done
 hostname >told.name
-# Volume keys are renewed in the background.
 timeout 300 sh -c 'while systemctl -q is-active reseal-volume-keys; do sleep 1; done'
 ls /etc/reseal >reseal.files
 cryptsetup luksDump --dump-json-metadata /dev/vdb5 >luks.json
@@ -217,6 +269,7 @@ fn a_guest_is_told_its_name_and_addresses_by_its_machine() {
     let of_template = Device::open(&Template::get().disks()[1]).expect("opening the template's disk");
     let volume = Window::new(&of_template, LUKS.0, LUKS.1);
     let old = &luks::volume_key(&volume).expect("a volume").expect("of version 2").digests[0];
+    assert_eq!(facts.get("luks.killed"), "1", "it was not under way when it was killed\n{}", facts.story());
     let json = facts.get("luks.json");
     assert!(
         json.contains("\"digest\"") && !json.contains(&old.replace('/', "\\/")) && !json.contains(old),
@@ -233,12 +286,38 @@ fn a_power_cut_at_any_moment_is_survived() {
         return;
     }
     guests::own_mounts();
-    let image = Image::with_reseal(packages::deb());
+    let whole = ["Starting reseal", "Finished reseal.service"];
+    let survivors = survive(&Image::with_reseal(packages::deb()), cuts(), whole, Duration::from_secs(20));
+    eprintln!("{survivors} power cuts survived");
+}
+
+/// As above, while the stage in the initramfs is at work on a root that only it can change.
+#[test]
+fn a_power_cut_in_the_initramfs_is_survived() {
+    if !ready("a_power_cut_in_the_initramfs_is_survived", &for_roots()) {
+        return;
+    }
+    guests::own_mounts();
+    let whole = ["reseal: looking at the root", "Welcome to Debian"];
+    let survived = [RootKind::Xfs, RootKind::Btrfs].map(|kind| {
+        let survivors = survive(&Image::on(kind, packages::deb()), cuts().div_ceil(3), whole, Duration::from_secs(4));
+        format!("{survivors} on {}", kind.name())
+    });
+    eprintln!("power cuts in the initramfs survived: {}", survived.join(", "));
+}
+
+/// How many power cuts.
+fn cuts() -> u32 {
+    std::env::var("RESEAL_VM_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(5)
+}
+
+/// Boots so many copies, and cuts the power of each somewhere between two texts on its console, evenly over that time, which
+/// is taken to be `first` until a machine has shown how long it is. All come up at the next boot, and share nothing.
+fn survive(image: &Image, cuts: u32, whole: [&str; 2], first: Duration) -> usize {
     let template = Template::get().facts();
-    let old = template.ids().into_values().collect::<Vec<_>>();
-    let cuts = std::env::var("RESEAL_VM_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(5_u32);
-    // How long reseal is at it; a machine that is done sooner says how long it really is.
-    let window = Mutex::new(Duration::from_secs(20));
+    let root = image.root_id();
+    let old = template.ids().into_values().chain([root.clone()]).collect::<Vec<_>>();
+    let window = Mutex::new(first);
     let next = Mutex::new(0..cuts);
     let survivors = std::thread::scope(|scope| {
         let work = || {
@@ -246,7 +325,7 @@ fn a_power_cut_at_any_moment_is_survived() {
             while let Some(cut) = { next.lock().expect("a lock").next() } {
                 let mut clone = image.copy(&format!("cut-{cut}"));
                 let point = (f64::from(cut) + clone.chance()) / f64::from(cuts);
-                let when = cut_power(&mut clone, point, &window);
+                let when = cut_power(&mut clone, point, whole, &window);
                 let at_rest = clone.ids_at_rest();
                 let new = at_rest.iter().filter(|id| !old.contains(id)).count();
                 let facts = clone.boot();
@@ -257,6 +336,7 @@ fn a_power_cut_at_any_moment_is_survived() {
                 );
                 came_up(&facts);
                 share_nothing(&facts, &template);
+                assert!(!facts.ids().into_values().any(|id| id == root), "{}", facts.story());
                 survivors.push(facts);
             }
             survivors
@@ -268,7 +348,7 @@ fn a_power_cut_at_any_moment_is_survived() {
         survivors[..number].iter().for_each(|other| share_nothing(one, other));
     }
     assert_eq!(survivors.len(), cuts as usize);
-    eprintln!("{cuts} power cuts survived");
+    survivors.len()
 }
 
 /// The only way that this machine boots is an entry of its firmware that names the partition.
@@ -300,18 +380,18 @@ fn a_boot_entry_of_the_firmware_follows_its_partition() {
 }
 
 /// Boots a machine and cuts its power at a point (0 to 1) of the time that reseal needs; says when that was.
-fn cut_power(machine: &mut Machine, point: f64, window: &Mutex<Duration>) -> String {
+fn cut_power(machine: &mut Machine, point: f64, whole: [&str; 2], window: &Mutex<Duration>) -> String {
     // Slow disks spread the writes over the time.
     machine.writes_per_second = Some(60);
     let mut begun = None;
     let mut when = String::new();
     let was_cut = machine.boot_and_cut(|console| {
-        if !console.contains("Starting reseal") {
+        if !console.contains(whole[0]) {
             return false;
         }
         let after = begun.get_or_insert_with(Instant::now).elapsed();
         let mut window = window.lock().expect("a lock");
-        let done = console.contains("Finished reseal.service");
+        let done = console.contains(whole[1]);
         if done {
             *window = after;
         }

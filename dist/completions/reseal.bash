@@ -241,7 +241,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__apply)
-            opts="-y -h --yes --force --renew --plan --stage --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-y -h --yes --force --renew --plan --stage --inside --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -252,7 +252,7 @@ _reseal() {
                     return 0
                     ;;
                 --stage)
-                    COMPREPLY=($(compgen -W "early system keys" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "initrd early system keys" -- "${cur}"))
                     return 0
                     ;;
                 --root)

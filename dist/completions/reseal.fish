@@ -56,7 +56,8 @@ complete -c reseal -n "__fish_reseal_needs_command" -f -a "demo" -d 'Reset two c
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l plan -d 'Apply exactly this plan, as `--dry-run --format json` printed it' -r -F
-complete -c reseal -n "__fish_reseal_using_subcommand apply" -l stage -d 'Run as the boot unit of this stage does, without asking' -r -f -a "early\t'Before other file systems are mounted'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l stage -d 'Run as the boot unit of this stage does, without asking' -r -f -a "initrd\t'In the initramfs, which can take the root file system away for the time of a change'
+early\t'Before other file systems are mounted'
 system\t'All files are there; before anything reads an identity'
 keys\t'What had to wait for the kernel\'s random pool'"
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
@@ -75,6 +76,7 @@ debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -s y -l yes -d 'Do not ask'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l force -d 'Lift a refusal; a machine that has its identity keeps it'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l renew -d 'Give a machine that has an identity a new one'
+complete -c reseal -n "__fish_reseal_using_subcommand apply" -l inside -d 'The process of the stage `initrd` that has the root as its `/`'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand seal" -l root -d 'Work on the guest below this directory instead of the running system' -r -F

@@ -31,7 +31,8 @@ pub fn holds(format: Format, places: &[Place], via: &Via) -> Result<bool> {
         }
     }
     // A file system that is mounted is not to be planned; what everybody reads is written last.
-    Ok(matches!(via, Via::Kernel { .. } | Via::Aside) || patches(format, places)?.iter().all(Patch::is_empty))
+    Ok(matches!(via, Via::Kernel { .. } | Via::Aside | Via::Root)
+        || patches(format, places)?.iter().all(Patch::is_empty))
 }
 
 /// The loop device that an image is attached to, if it is: a mounted file system would write its own ids back.
@@ -66,11 +67,24 @@ pub fn set(guest: &Guest, format: Format, places: &[Place], via: &Via) -> Result
     set_all(guest, format, places, via).context(DeviceFailed(devices))
 }
 
+/// Gives devices that nobody uses these ids. No journal can be written, as it lies on them: the formats that this is for are
+/// whole after each single write.
+pub fn set_directly(format: Format, places: &[Place]) -> Result<()> {
+    unchanged(format, places)?;
+    write(|_| Ok(()), format, places, OFlag::O_EXCL)?;
+    if !holds(format, places, &Via::Sectors)? {
+        bail!("what was written does not stand there");
+    }
+    Ok(())
+}
+
 fn set_all(guest: &Guest, format: Format, places: &[Place], via: &Via) -> Result<()> {
+    let keep = |sectors: &str| journal::keep_sectors(guest, sectors);
     match via {
-        Via::Sectors => write(guest, format, places, OFlag::O_EXCL)?,
-        Via::Shared => write(guest, format, places, OFlag::empty())?,
-        Via::Aside => aside::while_away(&guest.disks.aside, || write(guest, format, places, OFlag::O_EXCL))?,
+        Via::Sectors => write(keep, format, places, OFlag::O_EXCL)?,
+        Via::Shared => write(keep, format, places, OFlag::empty())?,
+        Via::Aside => aside::while_away(&guest.disks.aside, || write(keep, format, places, OFlag::O_EXCL))?,
+        Via::Root => bail!("only the initramfs can take the root file system away"),
         Via::Kernel { mounted } => {
             for place in places {
                 kernel::set(place, mounted)?;
@@ -78,10 +92,10 @@ fn set_all(guest: &Guest, format: Format, places: &[Place], via: &Via) -> Result
         }
         Via::Swap => {
             let devices: Vec<&str> = places.iter().map(|place| place.device.as_str()).collect();
-            active::while_swap_is_off(&devices, || write(guest, format, places, OFlag::O_EXCL))?;
+            active::while_swap_is_off(&devices, || write(keep, format, places, OFlag::O_EXCL))?;
         }
         Via::Stopped { stop, start } => {
-            active::while_stopped(stop, start, || write(guest, format, places, OFlag::O_EXCL))?;
+            active::while_stopped(stop, start, || write(keep, format, places, OFlag::O_EXCL))?;
         }
     }
     if !holds(format, places, via)? {
@@ -110,9 +124,10 @@ fn patches(format: Format, places: &[Place]) -> Result<Vec<Patch>> {
     Ok(disks::plan_all(&windows, format, &ids)?)
 }
 
-fn write(guest: &Guest, format: Format, places: &[Place], exclusive: OFlag) -> Result<()> {
+/// Writes what gives the places their ids; `keep` is first given the sectors that are written over.
+fn write(keep: impl FnOnce(&str) -> Result<()>, format: Format, places: &[Place], exclusive: OFlag) -> Result<()> {
     let patches = patches(format, places)?;
-    journal::keep_sectors(guest, &sectors(places, &patches))?;
+    keep(&sectors(places, &patches))?;
     // An image may hold several of them, and is opened once.
     let mut files: BTreeMap<&str, Flock<File>> = BTreeMap::new();
     for place in places {

@@ -16,6 +16,7 @@ mod live;
 mod preflight;
 pub mod probe;
 mod rename;
+mod root_fs;
 mod secret;
 mod step;
 mod tools;
@@ -39,6 +40,7 @@ use device::DeviceFailed;
 use firmware::FirmwareFailed;
 pub use image::Tree;
 pub use journal::{adopt, restore_stamp};
+pub use root_fs::{Request, RootMounts, enter as enter_root, is_initramfs, tell_boot_of_initramfs};
 pub use volume_keys::renew_volume_keys;
 
 /// How long a boot waits for the kernel's random pool.
@@ -53,6 +55,8 @@ pub enum End {
     Interrupted,
     /// The keys wait for the kernel's random pool; the journal is kept.
     Deferred,
+    /// The root file system must be taken away for the next step, which was asked for; the journal is kept.
+    RootAway,
 }
 
 /// Why a run failed, as far as its exit status goes.
@@ -139,6 +143,13 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
             continue;
         }
         tracing::debug!(step = number, "{}", title(&step.change));
+        if let Change::SetId { format, places, via } = &step.change
+            && root_fs::is_meant(via)
+            && !step::is_done(guest, None, &step.change).map_err(Failure::Stopped)?
+        {
+            Request::leave(*format, places).map_err(Failure::Stopped)?;
+            return Ok(End::RootAway);
+        }
         let done = executor.carry_out(plan, number).with_context(|| title(&step.change));
         match (done, &step.change) {
             (Ok(()), _) => {}
@@ -151,6 +162,11 @@ pub fn run(plan: &Plan, guest: &Guest, record: &mut Record, control: Control<'_>
         }
     }
     Ok(if deferred { End::Deferred } else { End::Done })
+}
+
+/// Is the kernel's random pool ready? Does not wait.
+pub fn pool_is_ready() -> bool {
+    entropy::wait(Some(Duration::ZERO), &mut || true)
 }
 
 /// Does sshd(8) of the running system take its configuration and host keys? `None` where there is none. Changes nothing.

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Access, Exit, Opened, Usage, ask, boot, check_is_guest, check_is_no_boot_disk, is_human, open_with_disks, policy,
-    print, print_json, style,
+    Access, Exit, Opened, Usage, ask, boot, check_is_guest, check_is_no_boot_disk, initrd, is_human, open_with_disks,
+    policy, print, print_json, style,
 };
 use crate::apply;
 use crate::cli::{Apply, Options};
 use crate::guest::Guest;
 use crate::guest::machine::Likeness;
 use crate::plan::draft::{Past, Purpose};
-use crate::plan::{Plan, show};
+use crate::plan::{Plan, Stage, show};
 use crate::policy::Policy;
 use crate::regenerators::{self, OnError};
 use crate::run::{Outcome, Run};
@@ -24,6 +24,7 @@ use crate::stamp::{Memory, Record, STAMP};
 /// Runs the command.
 pub fn run(options: &Options, apply: &Apply) -> Result<Exit> {
     match apply.stage {
+        Some(Stage::Initrd) if !options.dry_run => initrd::run(options, apply.inside),
         Some(stage) if !options.dry_run => boot::run(options, stage),
         _ => {
             let access = if options.dry_run { Access::Look } else { Access::Change };
@@ -134,6 +135,7 @@ pub fn carry_out(run: &Run<'_>, plan: &Plan, past: &Past) -> Result<(Exit, Recor
             eprintln!("reseal: the kernel's random pool is not ready; reseal-keys.service makes the keys when it is");
             Exit::Done
         }
+        Outcome::RootAway => Exit::Stopped,
         Outcome::Leftovers(steps) => {
             steps.iter().for_each(|step| eprintln!("reseal: left over: {step}"));
             Exit::Leftovers

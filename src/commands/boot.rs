@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::apply::{carry_out, report};
-use super::{Access, Exit, Opened, open, policy, print, say};
+use super::{Access, Exit, Opened, initrd, open, policy, print, say};
 use crate::apply::{self, Failure, Mounted};
 use crate::cli::Options;
 use crate::guest::disks::wanted_aside;
@@ -51,6 +51,12 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
         ))?;
         return Ok(Exit::Done);
     }
+    if stage == Stage::Initrd
+        && let Some((devices, why)) = initrd::failed()?
+    {
+        findings.tell(&devices.join(", "), format!("{why}; the ids there are left as they are"));
+        policy.keep_devices(&regenerators::EARLY, &devices)?;
+    }
     look_at_disks(&mut guest, &policy, &mut findings);
     let _mounted = see_the_boot_loader(options, &mut guest, &mut findings);
     let mut failed: Vec<Vec<String>> = Vec::new();
@@ -58,7 +64,7 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
     loop {
         match once(options, &guest, &policy, &mut findings) {
             // What one device does not do must not keep the others as they were.
-            Err(error) if stage == Stage::Early && failed.len() < MOST_FAILURES => {
+            Err(error) if stage.is_of_disks() && failed.len() < MOST_FAILURES => {
                 let Some(failure) = error.downcast_ref::<Failure>() else { return Err(error) };
                 if failure.is_of_firmware() && !std::mem::replace(&mut entries_stay, true) {
                     findings.tell("firmware", format!("{error:#}; the boot entries are left as they are"));
@@ -85,7 +91,8 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
 
 /// Mounts what the boot loader reads, where nobody else sees it: this boot mounts it later than ids change.
 fn see_the_boot_loader(options: &Options, guest: &mut Opened, findings: &mut Findings) -> Option<Mounted> {
-    let wanted = if guest.stage == Some(Stage::Early) { wanted_aside(&guest.root, &guest.disks) } else { Vec::new() };
+    let wanted =
+        if guest.stage.is_some_and(Stage::is_of_disks) { wanted_aside(&guest.root, &guest.disks) } else { Vec::new() };
     if wanted.is_empty() {
         return None;
     }
@@ -116,11 +123,14 @@ fn once(options: &Options, guest: &Opened, policy: &Policy, findings: &mut Findi
     let past = remember(guest, findings).past(guest, Purpose::Reset, false)?;
     let mut plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
     plan.findings.splice(0..0, findings.0.iter().cloned());
-    if guest.stage == Some(Stage::Early) && plan.steps.is_empty() {
+    if guest.stage.is_some_and(Stage::is_of_disks) && plan.steps.is_empty() {
         return Ok(Exit::Done);
     }
     let run = Run { guest, policy, purpose: Purpose::Reset, on_error: OnError::GoOn };
     let (exit, record) = carry_out(&run, &plan, &past)?;
+    if guest.stage == Some(Stage::Initrd) && exit == Exit::Stopped {
+        return Ok(exit);
+    }
     log(&record);
     report(options, guest, &plan, &record)?;
     Ok(exit)

@@ -7,6 +7,7 @@ mod audit;
 mod boot;
 mod boot_check;
 mod demo;
+mod initrd;
 mod inspect;
 mod list;
 mod policy;
@@ -96,7 +97,10 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Adopt) => adopt::run(options),
         None if options.dry_run => {
             let consent = crate::cli::Consent { yes: false };
-            apply::run(options, &crate::cli::Apply { consent, force: false, renew: false, plan: None, stage: None })
+            apply::run(
+                options,
+                &crate::cli::Apply { consent, force: false, renew: false, plan: None, stage: None, inside: false },
+            )
         }
         None => Err(Usage("say what to do; `reseal --help` lists the commands".to_owned()).into()),
     }

@@ -259,8 +259,8 @@ pub enum StoreForm {
 }
 
 /// Where ids are set: what lies at an offset of a device or image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Place {
     /// The device or image.
     pub device: String,
@@ -286,6 +286,8 @@ pub enum Via {
     Kernel { mounted: String },
     /// By writing sectors while what reseal has mounted for itself is unmounted.
     Aside,
+    /// By writing sectors while the root file system, and all that is mounted in it, is unmounted: in the initramfs.
+    Root,
     /// By writing sectors while the swap space is not in use.
     Swap,
     /// By writing sectors while what stands on it is stopped, in this order; afterwards it starts again.
@@ -331,6 +333,13 @@ pub enum Live {
     LinkSetup { links: Vec<String> },
 }
 
+impl Stage {
+    /// Is it one whose run leaves its journal to a stage that follows in the same boot, and that looks at disks alone?
+    pub fn is_of_disks(self) -> bool {
+        matches!(self, Stage::Initrd | Stage::Early)
+    }
+}
+
 impl Live {
     /// Must it not fail? What follows would take away names that the running system waits for.
     pub fn is_needed(&self) -> bool {
@@ -342,6 +351,8 @@ impl Live {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// In the initramfs, which can take the root file system away for the time of a change.
+    Initrd,
     /// Before other file systems are mounted.
     Early,
     /// All files are there; before anything reads an identity.

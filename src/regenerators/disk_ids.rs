@@ -128,6 +128,13 @@ keep = []
     type Options = Options;
 
     fn plan(options: &Options, draft: &mut Draft<'_>) -> Result<()> {
+        use Format::{Bcache, Btrfs, Exfat, Ext, F2fs, Fat, Ntfs, Xfs};
+        let formats = [Ext, Xfs, Btrfs, Fat, Exfat, Ntfs, F2fs, Bcache];
+        let picks = (options.mode, &options.only[..], &options.keep[..]);
+        // What is not the root's is told by the stage that follows.
+        if draft.guest.stage == Some(Stage::Initrd) {
+            return plan(picks, Mode::Renew, draft, &formats);
+        }
         if let Some(why) = draft.guest.disks.unseen.clone() {
             draft.finding(Severity::Note, "disks", format!("their ids are left as they are: {why}"));
         }
@@ -148,9 +155,7 @@ keep = []
                 draft.finding(Severity::Warning, "/etc/fstab", message);
             }
         }
-        use Format::{Bcache, Btrfs, Exfat, Ext, F2fs, Fat, Ntfs, Xfs};
-        let formats = [Ext, Xfs, Btrfs, Fat, Exfat, Ntfs, F2fs, Bcache];
-        plan((options.mode, &options.only, &options.keep), Mode::Renew, draft, &formats)
+        plan(picks, Mode::Renew, draft, &formats)
     }
 }
 
@@ -282,7 +287,7 @@ fn plan_among(
     let disks = &draft.guest.disks;
     let unsound = disks.parts().flat_map(|(_, part)| part.unsound.iter().map(move |unsound| (part, unsound)));
     let unsound: Vec<_> = unsound.filter(|(_, unsound)| formats.contains(&unsound.format)).collect();
-    for (part, unsound) in unsound {
+    for (part, unsound) in unsound.into_iter().filter(|_| draft.guest.stage != Some(Stage::Initrd)) {
         draft.finding(Severity::Warning, &part.place(), format!("left as it is: {}", unsound.message));
     }
     if picks.0 == Mode::Keep {
@@ -290,6 +295,10 @@ fn plan_among(
     }
     let tpm = tpm == Mode::Keep && disks.parts().any(|(_, part)| part.found.iter().any(|found| found.tpm));
     for unit in unit::all(disks, formats) {
+        // The initramfs does what no later stage can.
+        if draft.guest.stage == Some(Stage::Initrd) && !refusal::holds_the_root(&unit) {
+            continue;
+        }
         if is_picked(&unit, picks) {
             plan_one(draft, outlook, &unit, tpm)?;
         }
@@ -311,7 +320,7 @@ fn plan_one(draft: &mut Draft<'_>, outlook: &Outlook, unit: &Unit<'_>, tpm: bool
     let way = refusal::way(draft, outlook, unit, tpm).and_then(|via| {
         let changes = match via {
             // What is mounted is not to be planned by its sectors.
-            Via::Kernel { .. } | Via::Aside => !is_new,
+            Via::Kernel { .. } | Via::Aside | Via::Root => !is_new,
             _ => unit.trial(&after).map_err(|error| format!("{error:#}"))?.iter().any(|patch| !patch.is_empty()),
         };
         let anchors = if carries && changes { outlook.boot(draft).anchored(draft, unit, &after)? } else { Vec::new() };

@@ -118,6 +118,9 @@ pub const OF_FILES: [&str; 10] = [
     references::References::ID,
 ];
 
+/// What plans in the initramfs: the id of the root file system, and what quotes it.
+const INITRD: [&str; 2] = [disk_ids::FsUuids::ID, REFERENCES];
+
 /// What changes before file systems are mounted.
 pub const EARLY: [&str; 7] = [
     disk_ids::FsUuids::ID,
@@ -172,7 +175,11 @@ pub fn plan(policy: &Policy, guest: &Guest, past: Past, purpose: Purpose, on_err
     let policy = &told(policy, &mut draft, on_error)?;
     draft.quotes_follow = policy.selects(REFERENCES);
     // What a later stage sees of the files is more than an earlier one does: only what is changed now is decided now.
-    let in_time = |entry: &Entry| guest.stage != Some(Stage::Early) || EARLY.contains(&entry.id);
+    let in_time = |entry: &Entry| match guest.stage {
+        Some(Stage::Initrd) => INITRD.contains(&entry.id),
+        Some(Stage::Early) => EARLY.contains(&entry.id),
+        _ => true,
+    };
     for entry in PIPELINE.iter().filter(|entry| policy.selects(entry.id) && in_time(entry)) {
         let before = draft.clone();
         draft.author(entry.id);

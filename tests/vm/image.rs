@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::guests::{run, workplace};
 use crate::machine::{Machine, fresh_uuid};
-use crate::template::{self, ESP_OFFSET, ROOT_OFFSET, Template};
+use crate::root::{self, RootKind};
+use crate::template::{self, ESP_OFFSET, ROOT_OFFSET, ROOT_SIZE, Template};
 
 const COLLECT: &str = include_str!("collect.sh");
 
@@ -29,6 +30,8 @@ ExecStart=/bin/sh /usr/local/lib/vm/collect.sh
 /// Disks that clones are overlays on.
 pub struct Image {
     disks: Vec<PathBuf>,
+    /// How its root is mounted.
+    options: &'static str,
     dir: TempDir,
 }
 
@@ -41,7 +44,7 @@ impl Image {
         let root = dir.path().join("root.raw");
         run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(&disks[0]).arg(&root));
         disks[0] = root;
-        let image = Image { disks, dir };
+        let image = Image { disks, options: "defaults", dir };
         // The collector of these tests, not of those that made the template.
         image.edit(add_collector);
         image
@@ -50,18 +53,38 @@ impl Image {
     /// The template with reseal installed into it while it was off: there is no stamp, so its clones reset themselves.
     pub fn with_reseal(deb: &Path) -> Image {
         let image = Image::of_template();
-        image.edit(|root| {
+        image.install(deb);
+        image
+    }
+
+    /// The same on another root file system.
+    pub fn on(kind: RootKind, deb: &Path) -> Image {
+        let mut image = Image::of_template();
+        root::replace(&image.disks[0], kind, image.dir.path());
+        image.options = kind.options();
+        image.install(deb);
+        image
+    }
+
+    fn install(&self, deb: &Path) {
+        self.edit(|root| {
             fs::copy(deb, root.join("var/cache/reseal.deb")).expect("copying the package");
             run(chroot(root).args(["dpkg", "--install", "/var/cache/reseal.deb"]));
             fs::remove_file(root.join("var/cache/reseal.deb")).expect("removing the package");
             assert!(!root.join("etc/reseal/stamp").exists(), "an offline installation left a stamp");
         });
-        image
     }
 
     /// Changes the root file system.
     pub fn edit(&self, change: impl FnOnce(&Path)) {
-        mounted(&self.disks[0], change);
+        mounted(&self.disks[0], self.options, change);
+    }
+
+    /// The id of its root file system.
+    pub fn root_id(&self) -> String {
+        let offset = ROOT_OFFSET.to_string();
+        let probe = ["-p", "-s", "UUID", "-o", "value", "-O", &offset];
+        run(Command::new("blkid").args(probe).arg(&self.disks[0])).trim().to_owned()
     }
 
     /// Seals it, as an image builder does.
@@ -132,9 +155,10 @@ impl Image {
 }
 
 /// Mounts the root file system of a disk for the time of a change. The caller's mount namespace must be its own.
-pub fn mounted<T>(disk: &Path, change: impl FnOnce(&Path) -> T) -> T {
+pub fn mounted<T>(disk: &Path, options: &str, change: impl FnOnce(&Path) -> T) -> T {
     let point = tempfile::Builder::new().prefix("vm-mount-").tempdir_in(workplace()).expect("making a directory");
-    run(Command::new("mount").args(["-o", &format!("loop,offset={ROOT_OFFSET}")]).arg(disk).arg(point.path()));
+    let options = format!("{options},loop,offset={ROOT_OFFSET},sizelimit={ROOT_SIZE}");
+    run(Command::new("mount").args(["-o", &options]).arg(disk).arg(point.path()));
     let mount = Mount(point);
     let proc = mount.0.path().join("proc");
     // A file system that nothing was unpacked into yet has no place for it.

@@ -20,6 +20,9 @@ const TASK: &str = include_str!("template.sh");
 /// Where the root file system begins on its disk, in bytes: sfdisk's first partition.
 pub const ROOT_OFFSET: u64 = 1 << 20;
 
+/// Its size, in bytes.
+pub const ROOT_SIZE: u64 = 1400 << 20;
+
 /// Where the EFI system partition begins, as mtools(1) has it.
 pub const ESP_OFFSET: &str = "1401M";
 
@@ -94,7 +97,7 @@ fn make(dir: &Path, userland: &Path) {
     let root = &disks(dir)[0];
     let offset = format!("offset={ROOT_OFFSET}");
     run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-E", &offset]).arg(root).arg("1400M"));
-    mounted(root, |tree| {
+    mounted(root, "defaults", |tree| {
         run(Command::new("tar").args(["--numeric-owner", "--xattrs", "-xpf"]).arg(userland).arg("-C").arg(tree));
         // mmdebstrap takes these from the machine that it runs on.
         let _ = fs::remove_file(tree.join("etc/resolv.conf"));
@@ -114,7 +117,7 @@ fn make(dir: &Path, userland: &Path) {
     assert_eq!(facts.get("task.status"), "0", "making the template\n{}", facts.story());
     template.move_logs_to(dir);
 
-    mounted(root, |tree| {
+    mounted(root, "defaults", |tree| {
         fs::remove_file(tree.join("usr/local/lib/vm/task.sh")).expect("removing the task");
         // With mdadm.conf as it now is. In the guest this takes minutes.
         run(image::chroot(tree).args(["update-initramfs", "-u"]));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The Debian 12 that the template is installed from: made once by mmdebstrap, kept as a tarball below target/guests.
+//! The Debian that the template is installed from: made once by mmdebstrap, kept as a tarball below target/guests.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,10 @@ use std::process::Command;
 use crate::guests::{alone, run, workplace};
 use crate::template::short_hash;
 
-const RELEASE: &str = "bookworm";
+/// The release of Debian, by its code name; RESEAL_VM_RELEASE names another one than 12.
+pub fn release() -> String {
+    std::env::var("RESEAL_VM_RELEASE").unwrap_or_else(|_| "bookworm".to_owned())
+}
 
 /// A server with every kind of storage. Debian's cloud kernel has all the drivers, in a tenth of the size.
 const PACKAGES: &str = "btrfs-progs,cryptsetup,cryptsetup-bin,dbus,dosfstools,e2fsprogs,fdisk,gdisk,grub-efi-amd64-signed,grub-pc-bin,\
@@ -21,12 +24,12 @@ const INITRAMFS: &str = r#"cd "$1" && mkdir -p etc/initramfs-tools/conf.d && ech
 /// The tarball.
 pub fn tarball() -> PathBuf {
     alone("vm-userland", || {
-        let tarball = workplace().join(format!("vm-userland-{}.tar", short_hash(&[RELEASE, PACKAGES, INITRAMFS])));
+        let tarball = workplace().join(format!("vm-userland-{}.tar", short_hash(&[&release(), PACKAGES, INITRAMFS])));
         if !tarball.is_file() {
             let fresh = tarball.with_extension("new.tar");
             let mut mmdebstrap = Command::new("mmdebstrap");
             mmdebstrap.args(["--quiet", "--variant=minbase"]).arg(format!("--include={PACKAGES}"));
-            mmdebstrap.arg(format!("--essential-hook={INITRAMFS}")).arg(RELEASE).arg(&fresh);
+            mmdebstrap.arg(format!("--essential-hook={INITRAMFS}")).arg(release()).arg(&fresh);
             run(&mut mmdebstrap);
             std::fs::rename(&fresh, &tarball).expect("naming the tarball");
         }

@@ -6,6 +6,16 @@ use anyhow::{Result, bail};
 use super::{Anchor, Draft, Node, Op};
 use crate::plan::{Change, Content, Live, Plan, Stage, State, Step, VERSION};
 
+/// The stage of a whole run that a change belongs to.
+fn stage_of(change: &Change) -> Stage {
+    match change {
+        Change::SetId { .. } | Change::Firmware(_) => Stage::Early,
+        Change::Keygen { .. } | Change::Publish { .. } | Change::KeyStore { .. } => Stage::Keys,
+        Change::Secret { .. } | Change::Run { .. } => Stage::Keys,
+        _ => Stage::System,
+    }
+}
+
 /// When in a run a step comes; in the order of the touches within one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
@@ -48,12 +58,9 @@ impl Draft<'_> {
                 Op::Node(place) => self.change(place)?,
             };
             if let Some(change) = change {
-                let stage = match change {
-                    _ if self.guest.stage == Some(Stage::Early) => Stage::Early,
-                    Change::SetId { .. } | Change::Firmware(_) => Stage::Early,
-                    Change::Keygen { .. } | Change::Publish { .. } | Change::KeyStore { .. } => Stage::Keys,
-                    Change::Secret { .. } | Change::Run { .. } => Stage::Keys,
-                    _ => Stage::System,
+                let stage = match (&change, self.guest.stage.filter(|stage| stage.is_of_disks())) {
+                    (_, Some(stage)) => stage,
+                    (change, None) => stage_of(change),
                 };
                 let step = Step { stage, change, by: touch.by.clone(), why: touch.why.clone() };
                 steps.push((self.turn(&step.change), step));
@@ -96,7 +103,8 @@ impl Draft<'_> {
                 continue;
             }
             let change = Change::Write { path: place.to_owned(), before, after: after.clone(), meta: stat.meta };
-            steps.push((turn, Step { stage: Stage::Early, change, by: by.clone(), why: why.to_owned() }));
+            let stage = self.guest.stage.filter(|stage| stage.is_of_disks()).unwrap_or(Stage::Early);
+            steps.push((turn, Step { stage, change, by: by.clone(), why: why.to_owned() }));
             before = State::File(after);
         }
         Ok(())

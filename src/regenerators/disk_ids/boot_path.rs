@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The way from the firmware to `/`: may the id of a file system on it change, and what do its files hold meanwhile?
 
+mod grub;
+
 use anyhow::{Context as _, Result};
 
 use super::refusal::Outlook;
 use super::unit::Unit;
 use crate::catalogue::{self, Catalogue};
-use crate::disks::device::{Device, Window};
-use crate::disks::{Blocks as _, Format, Id, ext};
+use crate::disks::{Format, Id};
 use crate::formats::anchor::{self, Changing, Name};
 use crate::formats::encoding::AnyText;
 use crate::formats::known_ids::KnownIds;
@@ -69,7 +70,7 @@ impl BootPath {
         let is_aside = unit.members.iter().all(|member| member.part.usage.aside);
         match unit.format {
             Format::Ext if on_it == ["/"] => {}
-            // What GRUB's drivers make of an XFS or btrfs whose id has changed differs between its versions.
+            Format::Xfs | Format::Btrfs if on_it == ["/"] => {}
             Format::Ext | Format::Fat if on_it == ["/boot"] && is_aside => {}
             _ => {
                 return Err(format!(
@@ -79,7 +80,7 @@ impl BootPath {
             }
         }
         let on_it = on_it.join(" and ");
-        if draft.guest.stage != Some(Stage::Early) {
+        if !draft.guest.stage.is_some_and(Stage::is_of_disks) {
             return Err(format!("{on_it} is on it; a first boot changes them"));
         }
         if !draft.quotes_follow {
@@ -109,7 +110,7 @@ impl BootPath {
         if by_efi {
             loaders(draft, unit)?;
         } else {
-            grub_in_front(draft, unit)?;
+            grub::is_in_front(draft, unit)?;
         }
         for id in unit.ids() {
             if outlook.on_command_line(id) && !self.quotes(id) {
@@ -117,10 +118,7 @@ impl BootPath {
             }
             initramfs(draft, id).map_err(|why| format!("{on_it} is on it, and {why}"))?;
         }
-        if needs_seed(unit).map_err(|error| format!("{error:#}"))? {
-            self.reads_seed(draft)?;
-        }
-        Ok(())
+        grub::reads(draft, unit, self.files.iter().map(|(path, _)| path.as_str()))
     }
 
     fn quotes(&self, id: &Id) -> bool {
@@ -160,31 +158,6 @@ impl BootPath {
         }
         Ok(all)
     }
-
-    /// Can the boot loader read a file system that has metadata_csum_seed? Only GRUB's own driver has to, and that of GRUB
-    /// 2.06 and before refuses it (mended by its commit 7fd5feff97c4, which distributions have taken over).
-    fn reads_seed(&self, draft: &Draft<'_>) -> Result<(), String> {
-        for dir in ["boot/grub", "boot/grub2"] {
-            let modules = draft.glob(&format!("{dir}/*/ext2.mod")).map_err(|error| format!("{error:#}"))?;
-            if modules.is_empty() && self.files.iter().any(|(path, _)| path.starts_with(&format!("{dir}/grub.cfg"))) {
-                return Err(
-                    "it needs metadata_csum_seed first, and whether GRUB can read that is not known: its modules \
-                            are not below /boot"
-                        .into(),
-                );
-            }
-            for path in modules {
-                let module = draft.read(&path).map_err(|error| format!("{error:#}"))?.unwrap_or_default();
-                if !knows_seed(&module) {
-                    return Err(format!(
-                        "it needs metadata_csum_seed first, and the GRUB that is installed cannot read that, as \
-                         /{path} says: `grub-install` of 2.12 or later"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The files of a guest that a boot loader reads, with their texts.
@@ -203,30 +176,6 @@ pub fn may_be_anchored(path: &str) -> bool {
     path.starts_with("boot/") || path.starts_with("efi/") || path == FSTAB
 }
 
-/// Does a module of GRUB's take a file system with metadata_csum_seed? grub-core/fs/ext2.c masks the features that it
-/// knows away, and what is left makes it refuse: the complement of those it knows stands in the code.
-fn knows_seed(module: &[u8]) -> bool {
-    /// filetype, recover, meta_bg, extents, 64bit, flex_bg: what every GRUB since 2.00 knows.
-    const ALWAYS: u32 = 0x2d6;
-    /// Beside those mmp, encrypt, large_dir, and metadata_csum_seed.
-    const SOMETIMES: u32 = 0x16100;
-    const SEED: u32 = 0x2000;
-    let words = module.windows(4).filter_map(|bytes| Some(!u32::from_le_bytes(*bytes.first_chunk()?)));
-    let mut masks = words.filter(|mask| mask & ALWAYS == ALWAYS && mask & !(ALWAYS | SOMETIMES) == 0);
-    // Were there two, it would not be known which of them it is.
-    masks.next().is_some_and(|first| first & SEED != 0 && masks.all(|other| other == first))
-}
-
-fn needs_seed(unit: &Unit<'_>) -> Result<bool> {
-    for member in &unit.members {
-        let device = Device::open(std::path::Path::new(&member.part.path))?;
-        if ext::needs_seed(&Window::new(&device, member.part.offset, member.part.size))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Is it sure that no program of the boot loader quotes it? The image that grub-install(8) makes searches for the UUID of
 /// the file system that it is to read; those that are signed read a file that does.
 fn loaders(draft: &Draft<'_>, unit: &Unit<'_>) -> Result<(), String> {
@@ -239,31 +188,6 @@ fn loaders(draft: &Draft<'_>, unit: &Unit<'_>) -> Result<(), String> {
             if let Some(id) = unit.ids().find(|id| memchr::memmem::find(&program, id.value.as_bytes()).is_some()) {
                 return Err(format!("/{path} searches for {}: `grub-install` would have to follow", id.value));
             }
-        }
-    }
-    Ok(())
-}
-
-/// Does the boot sector of its own disk lead to what GRUB reads of it? Then GRUB knows it by its partition; one that was
-/// installed on another disk searches for its UUID, in an image that is compressed.
-fn grub_in_front(draft: &Draft<'_>, unit: &Unit<'_>) -> Result<(), String> {
-    let holds_boot = unit.members.iter().any(|member| member.part.usage.carries.iter().any(|at| at == "/boot"))
-        || !draft.guest.disks.parts().any(|(_, part)| part.usage.carries.iter().any(|at| at == "/boot"));
-    let menus = ["boot/grub/grub.cfg", "boot/grub2/grub.cfg"];
-    let has_grub = menus.iter().any(|menu| draft.exists(menu).unwrap_or(true));
-    if !holds_boot || !has_grub {
-        return Ok(());
-    }
-    // What lies on a volume group, a container or an array is found by the ids of those, which stay.
-    let is_stacked = |path: &str| ["/dev/dm-", "/dev/md"].iter().any(|start| path.starts_with(start));
-    for member in unit.members.iter().filter(|member| !is_stacked(&member.disk.path)) {
-        let mut sector = [0; 512];
-        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", member.disk.path);
-        let disk = Device::open(std::path::Path::new(&member.disk.path)).map_err(|error| wrong(&error))?;
-        disk.read_at(0, &mut sector).map_err(|error| wrong(&error))?;
-        // grub-core/boot/i386/pc/boot.S holds its name for its messages.
-        if memchr::memmem::find(&sector, b"GRUB").is_none() {
-            return Err(format!("the GRUB that reads it is not on {}, and may search for its UUID", member.disk.path));
         }
     }
     Ok(())

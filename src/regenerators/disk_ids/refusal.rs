@@ -157,6 +157,13 @@ fn twin(draft: &Draft<'_>, unit: &Unit<'_>) -> Option<String> {
     others.map(|(_, part)| part).find(same).map(|part| part.place())
 }
 
+/// Is it the root file system, in a format whose ids no kernel changes while it is mounted?
+pub fn holds_the_root(unit: &Unit<'_>) -> bool {
+    let is_root =
+        |member: &Member<'_>| member.part.usage.mounted && member.part.usage.carries.iter().any(|at| at == "/");
+    matches!(unit.format, Format::Xfs | Format::Btrfs) && unit.members.iter().any(is_root)
+}
+
 fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, String> {
     let usages = || unit.members.iter().map(|member| &member.part.usage);
     if let Some(usage) = usages().find(|usage| usage.mounted) {
@@ -165,6 +172,17 @@ fn in_use(draft: &Draft<'_>, outlook: &Outlook, unit: &Unit<'_>) -> Result<Via, 
             // One whose journal is on another device is named there by its UUID, which the kernel does not change.
             Format::Ext if unit.members.iter().all(|member| member.found.group.is_none()) => {
                 Ok(Via::Kernel { mounted: at })
+            }
+            _ if draft.guest.stage == Some(Stage::Initrd) => Ok(Via::Root),
+            _ if at == "/" && draft.guest.stage == Some(Stage::Early) => {
+                Err(match draft.guest.initramfs_has_reseal() {
+                    true => "the stage in the initramfs left them, and said why on the console".into(),
+                    false => {
+                        "it is mounted at /, and only an initramfs that has reseal in it changes them before that: \
+                          `update-initramfs -u` puts it there"
+                            .into()
+                    }
+                })
             }
             _ => Err(format!("it is mounted at {at}; a first boot changes them before that")),
         };

@@ -31,7 +31,8 @@ pub fn plan(draft: &mut Draft<'_>) -> Result<()> {
     if !rules.is_empty() && guest.root.stat("run/udev")?.is_some() {
         draft.live(Live::DeviceNames { rules }, "PID 1 waits for the old names, and unmounts what loses one");
     }
-    if !guest.systemd {
+    // PID 1 of the system that is booted is not there yet in the initramfs.
+    if !guest.systemd || guest.stage == Some(Stage::Initrd) {
         return Ok(());
     }
     let changed = draft.changed()?;

@@ -6,12 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use super::grub::knows_seed;
 use super::*;
 use crate::guest::Guest;
 use crate::guest::boot::{self, Link};
 use crate::guest::disks::Disks;
 use crate::plan::draft::{Past, Purpose};
-use crate::plan::{Change, Plan, Step, derive::Seed};
+use crate::plan::{Change, Plan, Step, Via, derive::Seed};
 use crate::policy::Policy;
 use crate::regenerators::{self, OnError};
 
@@ -26,22 +27,43 @@ struct Clone {
 
 impl Clone {
     fn new(features: &str) -> Clone {
+        Clone::with(32, |image| {
+            let make = ["-q", "-F", "-t", "ext4", "-O", features, "-E", "offset=1048576"];
+            run(Command::new("mke2fs").args(make).arg(image).arg("32M"));
+        })
+    }
+
+    fn on_btrfs() -> Clone {
+        Clone::with(120, |image| {
+            let part = image.with_extension("part");
+            fs::File::create(&part).unwrap().set_len(120 << 20).unwrap();
+            run(Command::new("mkfs.btrfs").arg("-q").arg(&part));
+            let copy = ["bs=1M", "seek=1", "conv=notrunc,sparse", "status=none"];
+            run(Command::new("dd")
+                .args(copy)
+                .arg(format!("if={}", part.display()))
+                .arg(format!("of={}", image.display())));
+        })
+    }
+
+    /// `make` puts a file system of so many MiB into the first partition, which begins at 1 MiB.
+    fn with(size: u64, make: impl FnOnce(&Path)) -> Clone {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("disk");
-        fs::File::create(&image).unwrap().set_len(40 << 20).unwrap();
+        fs::File::create(&image).unwrap().set_len((size + 8) << 20).unwrap();
         let table = dir.path().join("table");
-        fs::write(&table, "label: gpt\nstart=2048, size=32M\nsize=1M\n").unwrap();
+        fs::write(&table, format!("label: gpt\nstart=2048, size={size}M\nsize=1M\n")).unwrap();
         run(Command::new("sfdisk").arg("-q").arg(&image).stdin(fs::File::open(&table).unwrap()));
         fs::OpenOptions::new().write(true).open(&image).unwrap().write_all_at(b"GRUB", 0x180).unwrap();
-        let make = ["-q", "-F", "-t", "ext4", "-O", features, "-E", "offset=1048576"];
-        run(Command::new("mke2fs").args(make).arg(&image).arg("32M"));
+        make(&image);
         let mut clone = Clone { dir, uuid: String::new() };
         clone.uuid = clone
             .guest()
             .disks
             .parts()
             .find_map(|(_, part)| {
-                part.found.iter().find(|found| found.format == Format::Ext).map(|found| found.ids[0].value.clone())
+                let mut found = part.found.iter().filter(|found| !found.format.is_table());
+                found.next().and_then(|found| found.ids.iter().find(|id| id.name == "uuid")).map(|id| id.value.clone())
             })
             .unwrap();
         clone.put("boot/grub/grub.cfg", MENU);
@@ -82,8 +104,13 @@ impl Clone {
     }
 
     fn plan(&self) -> Plan {
+        self.plan_of(Stage::Early)
+    }
+
+    fn plan_of(&self, stage: Stage) -> Plan {
         let past = Past::none(Seed::try_from("07".repeat(32)).unwrap());
-        regenerators::plan(&Policy::default(), &self.guest(), past, Purpose::Reset, OnError::Stop).unwrap()
+        let guest = Guest { stage: Some(stage), ..self.guest() };
+        regenerators::plan(&Policy::default(), &guest, past, Purpose::Reset, OnError::Stop).unwrap()
     }
 
     /// Why the root keeps its id.
@@ -108,11 +135,14 @@ fn written<'p>(step: &'p Step, path: &str) -> Option<&'p str> {
 }
 
 fn has_tools() -> bool {
-    let has = |name: &str| ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(name).exists());
-    let ready = has("sfdisk") && has("mke2fs");
+    has("sfdisk") && has("mke2fs")
+}
+
+fn has(name: &str) -> bool {
+    let ready = ["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(name).exists());
     if !ready {
-        eprintln!("SKIPPED: boot_path: it takes sfdisk and mke2fs");
-        assert!(std::env::var_os("RESEAL_TEST_REQUIRE").is_none(), "sfdisk or mke2fs is missing");
+        eprintln!("SKIPPED: boot_path: it takes {name}");
+        assert!(std::env::var_os("RESEAL_TEST_REQUIRE").is_none(), "{name} is missing");
     }
     ready
 }
@@ -211,6 +241,54 @@ fn the_root_keeps_its_id_where_the_boot_is_not_understood() {
     disk.write_all_at(b"GRUB", 0x180).unwrap();
     fs::remove_file(clone.root().join("usr/sbin/mkinitramfs")).unwrap();
     assert!(clone.kept().contains("only an initramfs of initramfs-tools"));
+}
+
+/// A btrfs cannot change while it is mounted, so that the stage in the initramfs does it, and that alone.
+#[test]
+fn the_initramfs_does_what_no_later_stage_can() {
+    if !has_tools() || !has("mkfs.btrfs") {
+        return;
+    }
+    let clone = Clone::on_btrfs();
+    let plan = clone.plan_of(Stage::Initrd);
+    let set = |step: &Step| matches!(&step.change, Change::SetId { .. });
+    let at: Vec<usize> = (0..plan.steps.len()).filter(|at| set(&plan.steps[*at])).collect();
+    let [at] = at[..] else { panic!("{:?}", plan.steps) };
+    let Change::SetId { format: Format::Btrfs, via: Via::Root, .. } = &plan.steps[at].change else {
+        panic!("{:?}", plan.steps[at])
+    };
+    let menus: Vec<usize> =
+        (0..plan.steps.len()).filter(|at| written(&plan.steps[*at], "boot/grub/grub.cfg").is_some()).collect();
+    assert!(matches!(menus[..], [first, last] if first < at && at < last), "{:?}", plan.steps);
+    assert!(plan.steps.iter().all(|step| step.stage == Stage::Initrd));
+
+    let early = clone.plan();
+    assert!(!early.steps.iter().any(|step| matches!(&step.change, Change::SetId { format: Format::Btrfs, .. })));
+    let why = early.findings.iter().find(|finding| finding.message.contains("ids of the btrfs")).unwrap();
+    assert!(why.message.contains("update-initramfs -u"), "{}", why.message);
+    // What the kernel changes while it is mounted waits for the next stage.
+    let ext4 = Clone::new("metadata_csum_seed").plan_of(Stage::Initrd);
+    assert!(ext4.steps.is_empty() && ext4.renewals.is_empty(), "{:?}", ext4.steps);
+}
+
+#[test]
+fn grub_is_asked_whether_it_reads_a_changed_xfs() {
+    let dir = tempfile::tempdir().unwrap();
+    let module = dir.path().join("boot/grub/i386-pc/normal.mod");
+    fs::create_dir_all(module.parent().unwrap()).unwrap();
+    let guest = Guest::open(dir.path()).unwrap();
+    let asked = |content: Option<&str>| {
+        match content {
+            Some(content) => fs::write(&module, content).unwrap(),
+            None => fs::remove_file(&module).unwrap(),
+        }
+        let draft = Draft::new(&guest, Purpose::Reset, Past::none(Seed::try_from("07".repeat(32)).unwrap()));
+        grub::reads_meta_uuid(&draft, ["boot/grub/grub.cfg"].into_iter())
+    };
+    assert_eq!(asked(Some("GNU GRUB  version %s\x002.06-13+deb12u2\0")), Ok(()));
+    assert!(asked(Some("GNU GRUB  version %s\x002.02~beta2\0")).is_err_and(|why| why.contains("2.04 or later")));
+    assert!(asked(Some("\x7fELF")).is_err_and(|why| why.contains("normal.mod says")));
+    assert!(asked(None).is_err_and(|why| why.contains("not below /boot")));
 }
 
 /// Without a checksum seed one has to be switched on, which GRUB must be able to read.
