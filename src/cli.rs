@@ -190,6 +190,12 @@ pub struct Scan {
     /// Look for the named values only, not for those that the guest's own records say it had before
     #[arg(long)]
     pub no_records: bool,
+    /// Look inside files that gzip, xz or zstd packed, too, initramfs images among them
+    #[arg(long)]
+    pub compressed: bool,
+    /// Instead, look for what seems to be an identity of this installation and neither the catalogue nor a regenerator knows
+    #[arg(long, conflicts_with_all = ["old", "values", "against", "no_records", "compressed"])]
+    pub suspect: bool,
 }
 
 /// `reseal policy`.

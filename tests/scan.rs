@@ -5,7 +5,11 @@ mod support;
 
 #[path = "scan/corners.rs"]
 mod corners;
+#[path = "scan/packed.rs"]
+mod packed;
 #[path = "scan/rig.rs"]
 mod rig;
 #[path = "scan/spellings.rs"]
 mod spellings;
+#[path = "scan/suspect.rs"]
+mod suspect;

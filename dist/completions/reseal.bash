@@ -1129,7 +1129,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__scan)
-            opts="-h --old --values --against --no-records --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --old --values --against --no-records --compressed --suspect --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -172,6 +172,8 @@ warn\t'What a person should look at, too'
 info\t'What was done, too'
 debug\t'Every step, too'"
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l no-records -d 'Look for the named values only, not for those that the guest\'s own records say it had before'
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l compressed -d 'Look inside files that gzip, xz or zstd packed, too, initramfs images among them'
+complete -c reseal -n "__fish_reseal_using_subcommand scan" -l suspect -d 'Instead, look for what seems to be an identity of this installation and neither the catalogue nor a regenerator knows'
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand scan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c reseal -n "__fish_reseal_using_subcommand policy; and not __fish_seen_subcommand_from show check default help" -l root -d 'Work on the guest below this directory instead of the running system' -r -F

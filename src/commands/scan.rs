@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `reseal scan`: is anything left of what the guest was before?
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context as _, Result};
 
-use super::{Access, Exit, Usage, is_human, open, policy, print, print_json, style};
+use super::{Access, Exit, Opened, Usage, is_human, open, policy, print, print_json, style};
 use crate::cli::{Options, Scan};
 use crate::guest::Guest;
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Finding, Severity};
+use crate::policy::Policy;
+use crate::regenerators::{self, OnError};
 use crate::root::LARGEST_FILE;
 use crate::scan::advice::Advice;
 use crate::scan::list::List;
-use crate::scan::old;
 use crate::scan::packages::Packages;
 use crate::scan::progress::Progress;
 use crate::scan::report::Report;
+use crate::scan::{old, suspect};
 use crate::stamp::Memory;
 
 /// Runs the command.
@@ -31,12 +33,16 @@ pub fn run(options: &Options, scan: &Scan) -> Result<Exit> {
     }
     let guest = open(options, Access::LookInside)?;
     let policy = policy(options, &guest)?;
+    if scan.suspect {
+        return suspect(options, &guest, &policy);
+    }
     let draft = Draft::new(&guest, Purpose::Reset, Past::none(Seed::random(b"")?));
     let advice = Advice::new(&draft)?;
     let mut lists = HashSet::new();
     let list = values(&guest, scan, &mut lists)?;
     let progress = Progress::default();
-    let found = old::scan(&guest.root, &list.values, &lists, &progress).context("reading the guest's root")?;
+    let search = old::Search { values: &list.values, lists: &lists, unpack: scan.compressed };
+    let found = old::scan(&guest.root, search, &progress).context("reading the guest's root")?;
     let mut report = Report::new(&guest.root, list.values, found, &policy.scan, &advice)?;
     report.files = progress.files.load(Relaxed);
     report.bytes = progress.bytes.load(Relaxed);
@@ -49,11 +55,51 @@ pub fn run(options: &Options, scan: &Scan) -> Result<Exit> {
     if report.left().next().is_some() {
         return Ok(Exit::Leftovers);
     }
-    if report.unread_count > 0 {
-        eprintln!("reseal: {} files or directories could not be read, so nothing is proven", report.unread_count);
-        return Ok(Exit::Failed);
+    Ok(proven(report.unread_count))
+}
+
+/// What was not found is not there, if everything was read.
+fn proven(unread: usize) -> Exit {
+    if unread == 0 {
+        return Exit::Done;
     }
-    Ok(Exit::Done)
+    eprintln!("reseal: {unread} files or directories could not be read, so nothing is proven");
+    Exit::Failed
+}
+
+/// Looks for what nobody knows.
+fn suspect(options: &Options, guest: &Opened, policy: &Policy) -> Result<Exit> {
+    let past = Past::none(Seed::random(b"")?);
+    let plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
+    let mut known: BTreeSet<String> =
+        plan.steps.iter().filter_map(|step| step.change.path()).map(str::to_owned).collect();
+    let subjects = plan.findings.iter().filter_map(|finding| finding.subject.strip_prefix('/'));
+    // A finding about a whole tree, as /etc, speaks of none of its files.
+    known.extend(subjects.filter(|path| path.contains('/')).map(str::to_owned));
+    let draft = Draft::new(guest, Purpose::Reset, past);
+    let (residue, quotes) = Advice::new(&draft)?.into_paths();
+    known.extend(residue);
+    let progress = Progress::default();
+    let found = suspect::scan(&guest.root, &names(&draft), &progress).context("reading the guest's root")?;
+    let mut report = suspect::Report::new(&guest.root, found, &suspect::Known { paths: known, quotes }, &policy.scan)?;
+    report.files = progress.files.load(Relaxed);
+    report.bytes = progress.bytes.load(Relaxed);
+    report.findings = findings(guest, BTreeMap::new());
+    report.findings.extend(guest.findings.iter().cloned());
+    match is_human(options) {
+        true => print(&report.show(style()))?,
+        false => print_json(&report)?,
+    }
+    let sure = report.suspects.iter().any(|row| row.rank != suspect::Rank::Low);
+    Ok(if sure { Exit::Leftovers } else { proven(report.unread_count) })
+}
+
+/// The guest's names.
+fn names(draft: &Draft<'_>) -> Vec<String> {
+    let file = draft.text("etc/hostname").unwrap_or_default().unwrap_or_default();
+    let name = file.trim().to_owned();
+    let short = name.split('.').next().unwrap_or_default().to_owned();
+    vec![short, name]
 }
 
 /// The old values; `lists` gets the files that they come from, by device and number.
@@ -93,7 +139,7 @@ fn read(path: &Path, lists: &mut HashSet<(u64, u64)>) -> Result<Vec<u8>> {
     read().map_err(|error| Usage(format!("reading {}: {error:#}", path.display())).into())
 }
 
-fn findings(guest: &Guest, unfit: std::collections::BTreeMap<String, usize>) -> Vec<Finding> {
+fn findings(guest: &Guest, unfit: BTreeMap<String, usize>) -> Vec<Finding> {
     let finding = |subject: &str, message: String| Finding {
         severity: Severity::Note,
         by: "scan".to_owned(),

@@ -216,6 +216,24 @@ pub enum Change {
     Live(Live),
 }
 
+impl Change {
+    /// The file that it changes, where it is one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Change::Write { path, .. }
+            | Change::Remove { path, .. }
+            | Change::Link { path, .. }
+            | Change::Keygen { path, .. }
+            | Change::Secret { path, .. }
+            | Change::Run { path, .. }
+            | Change::KeyStore { path, .. }
+            | Change::Publish { path, .. } => Some(path),
+            Change::Move { from, .. } | Change::Copy { from, .. } => Some(from),
+            Change::SetId { .. } | Change::Firmware(_) | Change::Live(_) => None,
+        }
+    }
+}
+
 /// A variable of UEFI firmware, as efivarfs shows it: four bytes of attributes, then the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,6 +10,7 @@ use super::spelling::Form;
 use crate::catalogue::Catalogue;
 use crate::plan::draft::Draft;
 use crate::regenerators;
+use crate::root;
 
 /// What the catalogue has for the places of a guest.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Advice {
     residue: BTreeMap<String, String>,
     /// Files that quote identities.
     references: BTreeSet<String>,
+    /// Those among them that an entry is about, and not only looks into, as it does into every `/etc/*/*.conf`.
+    quotes: BTreeSet<String>,
 }
 
 impl Advice {
@@ -27,16 +30,30 @@ impl Advice {
     /// When the catalogue's directories cannot be read.
     pub fn new(draft: &Draft<'_>) -> Result<Advice> {
         let catalogue = Catalogue::load(draft)?;
-        let mut advice = Advice { residue: BTreeMap::new(), references: BTreeSet::new() };
+        let mut advice = Advice { residue: BTreeMap::new(), references: BTreeSet::new(), quotes: BTreeSet::new() };
         for entry in &catalogue.residue {
             for path in regenerators::residue_paths(draft, entry).unwrap_or_default() {
+                if let Some(certificate) = &entry.certificate {
+                    let beside = || format!("{}/{certificate}", root::split(&path).0);
+                    let certificate = certificate.strip_prefix('/').map_or_else(beside, str::to_owned);
+                    advice.residue.insert(certificate, entry.id.clone());
+                }
                 advice.residue.insert(path, entry.id.clone());
             }
         }
         for pattern in catalogue.references.iter().flat_map(|entry| &entry.paths) {
-            advice.references.extend(draft.glob(pattern).unwrap_or_default());
+            let found = draft.glob(pattern).unwrap_or_default();
+            if !pattern.split('/').nth(2).is_some_and(|second| second.contains('*')) {
+                advice.quotes.extend(found.iter().cloned());
+            }
+            advice.references.extend(found);
         }
         Ok(advice)
+    }
+
+    /// Every path that the catalogue has an entry of residue for, and every file whose ids it knows.
+    pub fn into_paths(self) -> (impl Iterator<Item = String>, BTreeSet<String>) {
+        (self.residue.into_keys(), self.quotes)
     }
 
     /// Is it of a catalogue entry, so that the policy decides?

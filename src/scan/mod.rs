@@ -17,5 +17,7 @@ pub mod report;
 pub mod spelling;
 pub mod ssh;
 pub mod stream;
+pub mod suspect;
+pub mod unpack;
 pub mod value;
 pub mod walk;

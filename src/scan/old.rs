@@ -2,6 +2,8 @@
 //! Every place of a guest where an old value still stands: in a file, in its name, in where a link leads.
 
 use std::collections::HashSet;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use nix::errno::Errno;
@@ -12,8 +14,9 @@ use serde::Serialize;
 use super::lines;
 use super::matcher::{Match, Matcher};
 use super::progress::Progress;
-use super::spelling::{self, Form};
+use super::spelling::{self, Form, Spelling};
 use super::stream::Blocks;
+use super::unpack::{self, Large, What};
 use super::value::Value;
 use super::walk::{Dir, Entry, File, Unseen, Visitor, Walk};
 use crate::root::Root;
@@ -41,6 +44,8 @@ pub enum Where {
 pub struct Entries {
     /// Path below the root.
     pub path: Vec<u8>,
+    /// The way to it inside of a packed file.
+    pub inside: Option<String>,
     /// Where about it.
     pub place: Where,
     /// Number of the value.
@@ -64,27 +69,48 @@ pub struct Found {
     pub entries: Vec<Entries>,
     /// Entries that the list has no place for.
     pub more: usize,
+    /// Packed files that could not be unpacked, or not wholly, and why.
+    pub packed: Vec<(Vec<u8>, String)>,
     /// What was not looked at.
     pub unseen: Unseen,
 }
 
-/// Looks through a guest. Files of these devices and numbers hold the list of old values, and are left out.
+/// What is looked for, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// The old values.
+    pub values: &'a [Value],
+    /// Files that hold the list of them, by device and number: they are left out.
+    pub lists: &'a HashSet<(u64, u64)>,
+    /// Are packed files unpacked, too?
+    pub unpack: bool,
+}
+
+/// Looks through a guest.
 ///
 /// # Errors
 /// When the root itself cannot be read.
-pub fn scan(root: &Root, values: &[Value], lists: &HashSet<(u64, u64)>, progress: &Progress) -> Result<Found, Errno> {
-    let matcher = Matcher::new(spelling::of_all(values));
-    let seeker = Seeker { matcher, lists, progress, entries: AtomicUsize::new(0) };
+pub fn scan(root: &Root, search: Search<'_>, progress: &Progress) -> Result<Found, Errno> {
+    let matcher = Matcher::new(spelling::of_all(search.values));
+    let seeker = Seeker { matcher, search, large: Large::default(), progress, entries: AtomicUsize::new(0) };
     let (found, unseen) = progress.during(root, || Walk::run(root, &seeker))?;
-    let mut entries: Vec<Entries> = found.into_iter().flat_map(|local| local.entries).collect();
-    entries.sort_by(|a, b| (&a.path, a.place, a.value, a.form).cmp(&(&b.path, b.place, b.value, b.form)));
+    let (mut entries, mut packed) = (Vec::new(), Vec::new());
+    for local in found {
+        entries.extend(local.entries);
+        packed.extend(local.packed);
+    }
+    entries.sort_by(|a: &Entries, b| {
+        (&a.path, &a.inside, a.place, a.value, a.form).cmp(&(&b.path, &b.inside, b.place, b.value, b.form))
+    });
+    packed.sort();
     let more = seeker.entries.load(Relaxed).saturating_sub(entries.len());
-    Ok(Found { entries, more, unseen })
+    Ok(Found { entries, more, packed, unseen })
 }
 
 struct Seeker<'a> {
     matcher: Matcher,
-    lists: &'a HashSet<(u64, u64)>,
+    search: Search<'a>,
+    large: Large,
     progress: &'a Progress,
     entries: AtomicUsize,
 }
@@ -95,13 +121,37 @@ struct Local {
     names: Vec<u8>,
     matches: Vec<Match>,
     entries: Vec<Entries>,
+    packed: Vec<(Vec<u8>, String)>,
+}
+
+/// What was found in one content: value, form, how often, the first places.
+#[derive(Default)]
+struct Tally(Vec<(usize, Form, usize, Vec<u64>)>);
+
+impl Tally {
+    fn add(&mut self, spelling: &Spelling, at: u64) {
+        let known = self.0.iter_mut().find(|known| known.0 == spelling.value && known.1 == spelling.form);
+        match known {
+            None => self.0.push((spelling.value, spelling.form, 1, vec![at])),
+            Some((_, _, count, places)) => {
+                *count += 1;
+                keep_first(places, at);
+            }
+        }
+    }
 }
 
 impl Visitor for Seeker<'_> {
     type Local = Local;
 
     fn local(&self) -> Local {
-        Local { blocks: Blocks::new(&self.matcher), names: Vec::new(), matches: Vec::new(), entries: Vec::new() }
+        Local {
+            blocks: Blocks::new(&self.matcher),
+            names: Vec::new(),
+            matches: Vec::new(),
+            entries: Vec::new(),
+            packed: Vec::new(),
+        }
     }
 
     fn directory(&self, local: &mut Local, dir: &Dir, entries: &[Entry]) {
@@ -127,30 +177,23 @@ impl Visitor for Seeker<'_> {
     }
 
     fn file(&self, local: &mut Local, file: File<'_>) -> Result<(), Errno> {
-        if self.lists.contains(&(file.stat.st_dev, file.stat.st_ino)) {
+        if self.search.lists.contains(&(file.stat.st_dev, file.stat.st_ino)) {
             return Ok(());
         }
         let size = u64::try_from(file.stat.st_size).unwrap_or(0);
         let is_sparse = file.stat.st_blocks.unsigned_abs() * 512 < size;
-        let mut found: Vec<(usize, Form, usize, Vec<u64>)> = Vec::new();
-        let mut tell = |at: u64, spelling: usize| {
-            let spelling = &self.matcher.spellings()[spelling];
-            let known = found.iter_mut().find(|known| known.0 == spelling.value && known.1 == spelling.form);
-            match known {
-                None => found.push((spelling.value, spelling.form, 1, vec![at])),
-                Some((_, _, count, places)) => {
-                    *count += 1;
-                    keep_first(places, at);
-                }
-            }
-        };
+        let mut tally = Tally::default();
+        let mut tell = |at: u64, spelling: usize| tally.add(&self.matcher.spellings()[spelling], at);
         let read = local.blocks.search_file(&self.matcher, &file.fd, size, is_sparse, &mut tell)?;
         self.progress.add(read);
-        if found.is_empty() {
+        if self.search.unpack {
+            self.inside(local, &file);
+        }
+        if tally.0.is_empty() {
             return Ok(());
         }
         let path = file.path();
-        for (value, form, count, places) in found {
+        for (value, form, count, places) in tally.0 {
             let lines = lines::of(&file.fd, &places)?;
             let is_text = lines.is_some();
             let mut numbers: Vec<u64> = lines.iter().flatten().map(|line| line.number).collect();
@@ -160,6 +203,7 @@ impl Visitor for Seeker<'_> {
                 local,
                 Entries {
                     path: path.clone(),
+                    inside: None,
                     place: Where::Content,
                     value,
                     form,
@@ -203,14 +247,54 @@ impl Seeker<'_> {
             let Some(entry) = entries.get(number) else { continue };
             let path = dir.path_of(&entry.name);
             let (lines, offsets) = (Vec::new(), Vec::new());
-            self.keep(local, Entries { path, place, value, form, count: 1, lines, offsets, text: None });
+            self.keep(local, Entries { path, inside: None, place, value, form, count: 1, lines, offsets, text: None });
         }
         local.matches = matches;
+    }
+
+    /// Looks into a packed file.
+    fn inside(&self, local: &mut Local, file: &File<'_>) {
+        let mut found = Vec::new();
+        let mut source = Source { file: &file.fd, at: 0 };
+        let blocks = &mut local.blocks;
+        let mut look = |what: What, way: &str, from: u64, reader: &mut dyn Read| {
+            let mut tally = Tally::default();
+            let mut tell = |at: u64, spelling: usize| tally.add(&self.matcher.spellings()[spelling], at);
+            blocks.search(&self.matcher, from, u64::MAX, &mut |into| reader.read(into), &mut tell)?;
+            if !tally.0.is_empty() && found.len() < MOST_ENTRIES {
+                found.push((what, way.to_owned(), tally));
+            }
+            Ok(())
+        };
+        if let Err(why) = unpack::look_inside(&mut source, &self.large, &mut look) {
+            local.packed.push((file.path(), why));
+        }
+        for (what, way, tally) in found {
+            for (value, form, count, offsets) in tally.0 {
+                let place = if what == What::Name { Where::Name } else { Where::Content };
+                let (path, inside, lines) = (file.path(), Some(way.clone()), Vec::new());
+                self.keep(local, Entries { path, inside, place, value, form, count, lines, offsets, text: None });
+            }
+        }
     }
 
     fn keep(&self, local: &mut Local, entry: Entries) {
         if self.entries.fetch_add(1, Relaxed) < MOST_ENTRIES {
             local.entries.push(entry);
         }
+    }
+}
+
+/// A file from its beginning, wherever it was read to.
+struct Source<'a> {
+    file: &'a OwnedFd,
+    at: u64,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = rustix::io::pread(self.file, into, self.at)?;
+        self.at += length as u64;
+        Ok(length)
     }
 }

@@ -19,6 +19,8 @@ const LISTS: &str = "var/lib/dpkg/info";
 #[derive(Debug, Default)]
 pub struct Packages {
     owner: BTreeMap<String, String>,
+    /// Directories of several packages.
+    shared: BTreeSet<String>,
     shipped: BTreeSet<String>,
 }
 
@@ -35,24 +37,31 @@ impl Packages {
         // Since the merge of / and /usr a list may name a file by either path.
         let merged = |path: &str| path.strip_prefix("usr/").map(str::to_owned);
         let mut wanted: BTreeMap<String, &String> = BTreeMap::new();
-        for path in paths {
+        let above = |path: &String| path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect::<Vec<_>>();
+        let directories: BTreeSet<String> = paths.iter().flat_map(above).collect();
+        for path in paths.iter().chain(&directories) {
             wanted.insert(path.clone(), path);
             if let Some(short) = merged(path) {
                 wanted.entry(short).or_insert(path);
             }
         }
-        let mut owners = BTreeSet::new();
+        let mut owners: BTreeSet<String> = BTreeSet::new();
         for name in root.list(LISTS)? {
             let Some(package) = name.strip_suffix(".list") else { continue };
             for line in text(root, &format!("{LISTS}/{name}"))?.lines() {
                 if let Some(path) = wanted.get(line.trim_start_matches('/')) {
-                    all.owner.insert((*path).clone(), package.split(':').next().unwrap_or(package).to_owned());
-                    owners.insert(package.to_owned());
+                    let known = package.split(':').next().unwrap_or(package);
+                    if all.owner.insert((*path).clone(), known.to_owned()).is_some_and(|other| other != known) {
+                        all.shared.insert((*path).clone());
+                    }
+                    if paths.contains(*path) {
+                        owners.insert(package.to_owned());
+                    }
                 }
             }
         }
         let mut sums: BTreeMap<&String, String> = BTreeMap::new();
-        for package in owners {
+        for package in &owners {
             for line in text(root, &format!("{LISTS}/{package}.md5sums"))?.lines() {
                 if let Some((sum, path)) = line.split_once("  ")
                     && let Some(path) = wanted.get(path)
@@ -61,7 +70,7 @@ impl Packages {
                 }
             }
         }
-        if !all.owner.is_empty() {
+        if !owners.is_empty() {
             for line in text(root, "var/lib/dpkg/status")?.lines().filter(|line| line.starts_with(" /")) {
                 let mut words = line.split_whitespace();
                 if let (Some(path), Some(sum)) = (words.next(), words.next())
@@ -82,6 +91,14 @@ impl Packages {
     /// The package that it belongs to.
     pub fn owner(&self, path: &str) -> Option<&str> {
         self.owner.get(path).map(String::as_str)
+    }
+
+    /// The package that it belongs to, or else the nearest directory above it that is of one package alone.
+    pub fn nearest(&self, path: &str) -> Option<&str> {
+        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        let here = |path: &&str| self.owner.contains_key(*path);
+        let nearest = [path].into_iter().chain(above.rev()).find(here)?;
+        self.owner(nearest).filter(|_| !self.shared.contains(nearest))
     }
 
     /// Is it as its package brought it? Then it holds nothing of this guest.
@@ -123,7 +140,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         for (path, content) in [
-            ("var/lib/dpkg/info/web.list", "/.\n/etc\n/etc/web.conf\n/lib/web\n/usr/share/web\n/usr/share/other\n"),
+            ("var/lib/dpkg/info/other.list", "/etc\n"),
+            (
+                "var/lib/dpkg/info/web.list",
+                "/.\n/etc\n/etc/web.d\n/etc/web.conf\n/lib/web\n/usr/share/web\n/usr/share/other\n",
+            ),
             (
                 "var/lib/dpkg/info/web.md5sums",
                 "900150983cd24fb0d6963f7d28e17f72  lib/web\n900150983cd24fb0d6963f7d28e17f72  usr/share/web\n",
@@ -142,6 +163,10 @@ mod tests {
         let packages = Packages::of(&root, &paths.map(str::to_owned).into()).unwrap();
         assert_eq!(paths.map(|path| packages.owner(path)), [Some("web"), Some("web"), Some("web"), Some("web"), None]);
         assert_eq!(paths.map(|path| packages.is_shipped(path)), [true, true, false, false, false]);
+        assert_eq!(packages.nearest("usr/share/web"), Some("web"));
+        let packages = Packages::of(&root, &["etc/web.d/made".to_owned(), "etc/made".to_owned()].into()).unwrap();
+        assert_eq!((packages.nearest("etc/web.d/made"), packages.owner("etc/web.d/made")), (Some("web"), None));
+        assert_eq!(packages.nearest("etc/made"), None);
         assert!(!Packages::are_unknown(&root));
     }
 }

@@ -50,6 +50,9 @@ pub enum Standing {
 pub struct Row {
     /// Absolute path.
     pub path: String,
+    /// The way to it inside of a packed file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inside: Option<String>,
     /// What becomes of it.
     pub standing: Standing,
     /// Where about the file.
@@ -114,25 +117,32 @@ impl Report {
     /// When the lists of packages cannot be read.
     pub fn new(root: &Root, values: Vec<Value>, found: Found, policy: &ScanPolicy, advice: &Advice) -> Result<Report> {
         let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-        let paths: BTreeSet<String> = found.entries.iter().map(|entry| text(&entry.path)).collect();
+        let packed = found.packed.iter().map(|(path, _)| path);
+        let paths = found.entries.iter().map(|entry| &entry.path).chain(packed);
+        let paths: BTreeSet<String> = paths.map(|path| text(path)).collect();
         let packages = Packages::of(root, &paths)?;
         let row = |entry: Entries| {
             let path = text(&entry.path);
             let standing = match () {
                 () if RECORDS.iter().any(|place| path.starts_with(place)) => Standing::Record,
                 () if policy.allows(&path) => Standing::Allowed,
-                () if entry.place == Where::Content && packages.is_shipped(&path) => Standing::Shipped,
+                () if (entry.place == Where::Content || entry.inside.is_some()) && packages.is_shipped(&path) => {
+                    Standing::Shipped
+                }
                 () if values[entry.value].shape == Shape::Name
                     && PACKAGE_LISTS.iter().any(|place| path.starts_with(place)) =>
                 {
                     Standing::Shipped
                 }
                 // The name of a file, or of what a link leads to, is the package's just so.
-                () if entry.place != Where::Content && packages.owner(&path).is_some() => Standing::Shipped,
+                () if entry.place != Where::Content && entry.inside.is_none() && packages.owner(&path).is_some() => {
+                    Standing::Shipped
+                }
                 () => Standing::Left,
             };
             let value = &values[entry.value];
             Row {
+                inside: entry.inside,
                 standing,
                 r#in: entry.place,
                 kind: value.kind.clone(),
@@ -149,6 +159,13 @@ impl Report {
             }
         };
         let rows = found.entries.into_iter().map(row).collect();
+        let mut unseen = found.unseen;
+        for (path, why) in found.packed {
+            let name = text(&path);
+            if !packages.is_shipped(&name) && !policy.allows(&name) {
+                unseen.unread(path, &why);
+            }
+        }
         let absolute = |list: Vec<(Vec<u8>, String)>| -> Vec<(String, String)> {
             list.into_iter().map(|(path, why)| (format!("/{}", text(&path)), why)).collect()
         };
@@ -159,9 +176,9 @@ impl Report {
             more: found.more,
             files: 0,
             bytes: 0,
-            unread: absolute(found.unseen.unread),
-            unread_count: found.unseen.unread_count,
-            left_out: absolute(found.unseen.left_out),
+            unread: absolute(unseen.unread),
+            unread_count: unseen.unread_count,
+            left_out: absolute(unseen.left_out),
             findings: Vec::new(),
         })
     }
@@ -249,5 +266,6 @@ fn cells(row: &Row) -> [String; 5] {
     };
     let form = serde_json::to_value(row.spelling).ok();
     let form = form.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-    [printable(&row.path) + &places, row.kind.clone(), printable(&value), form, row.times.to_string()]
+    let inside = row.inside.as_ref().map(|way| format!(", inside {}", printable(way))).unwrap_or_default();
+    [printable(&row.path) + &inside + &places, row.kind.clone(), printable(&value), form, row.times.to_string()]
 }

@@ -84,7 +84,7 @@ fn public_half(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// A string of RFC 4251, section 5, and what follows it.
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
