@@ -9,6 +9,7 @@ pub mod groups;
 pub mod mutate;
 pub mod oracle;
 pub mod repair;
+pub mod scan;
 pub mod seeds;
 pub mod sparse;
 pub mod tally;
@@ -28,12 +29,15 @@ macro_rules! disk {
     };
 }
 
-/// A target of text: one of the functions of [`text`].
+/// A target of text: one of the functions of [`text`], or of another module.
 #[macro_export]
 macro_rules! text {
     ($name:ident) => {
+        $crate::text!(text::$name);
+    };
+    ($module:ident::$name:ident) => {
         libfuzzer_sys::fuzz_target!(init: $crate::seeds::lay($crate::seeds::texts::$name), |input: &[u8]| {
-            $crate::text::$name(input);
+            $crate::$module::$name(input);
         });
     };
 }

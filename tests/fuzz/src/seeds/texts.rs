@@ -60,6 +60,107 @@ pub fn policy() -> Vec<Vec<u8>> {
     all
 }
 
+/// For the matcher: values of every kind, and text that has them in some spellings.
+pub fn scan() -> Vec<Vec<u8>> {
+    [
+        ("hostname=golden", "127.0.1.1 golden golden.lan GOLDEN golden-2 goldens"),
+        (
+            "uuid=0aaa1111-2b22-4333-8444-55555555555f\nfs-uuid=9C1F-33A7",
+            "UUID=0aaa1111-2b22-4333-8444-55555555555f 0AAA11112B22433384445555 0aaa1111\\x2d2b22 9c1f33a7 0x9C1F33A7",
+        ),
+        (
+            "mac-address=52:54:00:ab:cd:ef",
+            "52:54:00:AB:CD:EF 01-52-54-00-ab-cd-ef 525400abcdef fe80::5054:ff:feab:cdef RT\0\u{ab}",
+        ),
+        (
+            "ip-address=10.77.13.5\nip-address=fd00::1:5",
+            "10.77.13.5 10.77.13.50 [fd00::1:5]:22 5.13.77.10.in-addr.arpa ip-10-77-13-5",
+        ),
+        (
+            "lvm-uuid=AbCdEf-0123-4567-89ab-cdef-GHIJ-klmnop",
+            "AbCdEf-0123-4567-89ab-cdef-GHIJ-klmnop AbCdEf0123456789abcdefGHIJklmnop",
+        ),
+        (
+            "ssh-host-key=SHA256:W3ZldRm9fKqEsPqei0aaaabbbbccccddddeeeeffffg",
+            "SHA256:W3ZldRm9fKqEsPqei0aaaabbbbccccddddeeeeffffg ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAA",
+        ),
+        (
+            "pgp-key=FA1516896C901ED91BCA44F8EF0123456789ABCD",
+            "FA15 1689 6C90 1ED9 1BCA  44F8 EF01 2345 6789 ABCD EF0123456789ABCD",
+        ),
+        ("text=some old words", "some old words, some old wordss"),
+    ]
+    .iter()
+    .map(|(values, file)| seed(&[values, file]))
+    .collect()
+}
+
+/// For what unpacks: what the programs make, one in the other.
+pub fn unpack() -> Vec<Vec<u8>> {
+    let packers = [
+        "cat",
+        "gzip -1",
+        "gzip -9",
+        "xz -0",
+        "xz --check=sha256 --x86 --lzma2=dict=64KiB",
+        "zstd -q -1",
+        "zstd -q -19 --no-check",
+        "bzip2",
+    ];
+    let archive = "printf 'etc/a\\netc/b\\n' | cpio --quiet -o -H newc";
+    let inner = ["echo text", "head -c 70000 /dev/zero", archive, "cat /bin/true"];
+    let directory = tempfile::tempdir().unwrap();
+    let _ = fs::create_dir(directory.path().join("etc"));
+    let _ = fs::write(directory.path().join("etc/a"), "one");
+    let _ = fs::write(directory.path().join("etc/b"), "two".repeat(500));
+    let mut scripts = Vec::new();
+    for packer in packers {
+        scripts.extend(inner.iter().map(|inner| format!("{inner} | {packer}")));
+        scripts.push(format!("{archive}; head -c 100 /dev/zero; {archive} | {packer}; {archive} | gzip"));
+    }
+    scripts.push("echo x | gzip | xz | zstd -q | gzip".to_owned());
+    let made = scripts.iter().filter_map(|script| {
+        let output = Command::new("/bin/sh").arg("-ec").arg(script).current_dir(&directory).output().ok()?;
+        (output.status.success() && output.stdout.len() < 100_000).then_some(output.stdout)
+    });
+    made.collect()
+}
+
+/// For entries of the catalogue: each of the built-in ones, with a file that it could be about.
+pub fn catalogue() -> Vec<Vec<u8>> {
+    let texts = [
+        include_str!("../../../../src/catalogue/residue/core.toml"),
+        include_str!("../../../../src/catalogue/residue/keys.toml"),
+        include_str!("../../../../src/catalogue/residue/network.toml"),
+        include_str!("../../../../src/catalogue/residue/web.toml"),
+        include_str!("../../../../src/catalogue/references.toml"),
+    ];
+    let entries = texts.iter().flat_map(|text| text.split("\n\n").filter(|entry| entry.contains("[[")));
+    let mut all: Vec<_> = entries.map(|entry| seed(&[entry])).collect();
+    let entry = |more: &str| {
+        format!(
+            "[[residue]]\nid = 'a'\nabout = 'b'\npaths = ['/a']\naction = 'renew'\ngroup = 'g'\nseverity = 'low'\nsource = 's'\n{more}\n"
+        )
+    };
+    for (more, file) in [
+        ("value = 'uuid'", "0aaa1111-2222-4333-8444-555555555555\n"),
+        ("value = 'hex-16'\nsecret = true", "b7f1c09ad2e84356b7f1c09ad2e84356"),
+        (
+            "value = 'iqn'\nfield = { syntax = 'assignment', key = 'InitiatorName' }",
+            "# a\nInitiatorName=iqn.1993-08.org.debian:01:abc\n",
+        ),
+        (
+            "value = 'password-20'\nsecret = true\nfield = { syntax = 'assignment', key = 's/password' }",
+            "[s]\npassword = x\n[t]\npassword = y\n",
+        ),
+        ("value = 'decimal-9'\nfield = { syntax = 'json', key = 'id' }", "{\"id\": \"12\", \"x\": {\"id\": 3}}"),
+        ("value = 'base64-32'\nfield = { syntax = 'xml', key = 'id' }", "<a><id>x</id></a>"),
+    ] {
+        all.push(seed(&[&entry(more), file]));
+    }
+    all
+}
+
 /// A stamp with one of each: renewal, finding, step.
 const RECORD: &str = r#"{"version": 1, "reseal": "0.1.0", "form": "reset", "run": "5a", "fingerprint": {"uuid": "1"},
 "boot": null, "seed": null, "renewals": [], "findings": [], "steps": []}"#;
