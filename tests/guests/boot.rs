@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -83,6 +83,30 @@ impl Guest {
 
         let groups = control_groups();
         let console = File::create(self.console_log()).expect("making the console's log");
+        let mut command = self.container(&groups);
+        command.args(["--boot", "--console=read-only"]);
+        command.arg(format!("--bind={}:/run/facts", facts.display()));
+        command.args(boot.options);
+        command.stdin(Stdio::null()).stderr(console.try_clone().expect("a second handle")).stdout(console);
+        let nspawn = command.spawn().expect("starting systemd-nspawn");
+        Running { nspawn, groups }
+    }
+
+    /// Runs a program in the guest, which is not booted, and calls it `name` meanwhile.
+    pub fn run_inside(&self, name: &str, options: &[&str], argv: &[&str]) -> Output {
+        let groups = control_groups();
+        let mut command = self.container(&groups);
+        command.args(["--as-pid2", "--console=pipe"]).arg(format!("--hostname={name}")).args(options);
+        command.arg("--setenv=DEBIAN_FRONTEND=noninteractive").args(argv);
+        let output = command.stdin(Stdio::null()).output().expect("starting systemd-nspawn");
+        for group in &groups {
+            remove_group(group);
+        }
+        output
+    }
+
+    /// systemd-nspawn on the guest's tree, in these control groups.
+    fn container(&self, groups: &[PathBuf]) -> Command {
         // The shell moves itself, and with it what it becomes, into the groups.
         let mut command = Command::new("sh");
         command.args([
@@ -90,18 +114,14 @@ impl Guest {
             "while [ \"$1\" != -- ]; do echo $$ >\"$1/cgroup.procs\"; shift; done; shift; exec \"$@\"",
             "sh",
         ]);
-        command.args(&groups).args(["--", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--private-network"]);
-        command.args(["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=read-only"]);
+        command.args(groups).args(["--", "systemd-nspawn", "--quiet", "--register=no", "--private-network"]);
+        command.args(["--link-journal=no", "--resolv-conf=off", "--timezone=off"]);
         if !groups.is_empty() {
             command.arg("--keep-unit");
         }
         command.arg("--directory").arg(self.root());
-        command.arg(format!("--bind={}:/run/facts", facts.display()));
-        command.args(boot.options);
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").env("LC_ALL", "C").env("TERM", "dumb");
-        command.stdin(Stdio::null()).stderr(console.try_clone().expect("a second handle")).stdout(console);
-        let nspawn = command.spawn().expect("starting systemd-nspawn");
-        Running { nspawn, groups }
+        command
     }
 
     fn console_log(&self) -> PathBuf {

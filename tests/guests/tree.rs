@@ -28,6 +28,17 @@ impl Guest {
         Guest::on(vec![userland::tree()], None)
     }
 
+    /// A copy of a guest of [`Guest::debian`] that was kept, which must not change as long as the copy lives.
+    pub fn kept(layer: &Path) -> Guest {
+        Guest::on(vec![layer.to_owned(), userland::tree()], None)
+    }
+
+    /// Keeps what this guest has beyond the userland, as a directory that is a layer of an overlay.
+    pub fn keep(self, layer: &Path) {
+        umount2(&self.root, MntFlags::empty()).expect("unmounting a guest");
+        fs::rename(self.dir.path().join("disk/upper"), layer).expect("keeping a guest");
+    }
+
     /// A copy of this guest as it is now, which must not change as long as the copy lives.
     pub fn copy(&self) -> Guest {
         Guest::on(self.layers(), None)
@@ -141,7 +152,8 @@ impl Guest {
             let content = if kind.is_symlink() {
                 fs::read_link(entry.path()).expect("reading a link").display().to_string()
             } else if kind.is_file() {
-                let sum = Sha256::digest(fs::read(entry.path()).expect("reading a file"));
+                let sum =
+                    Sha256::digest(fs::read(entry.path()).unwrap_or_else(|error| panic!("reading {path}: {error}")));
                 sum.iter().map(|byte| format!("{byte:02x}")).collect()
             } else {
                 String::new()
