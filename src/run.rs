@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result};
 
+use crate::apply::probe::probe;
 use crate::apply::{self, Control, End};
 use crate::guest::Guest;
 use crate::plan::draft::{Past, Purpose};
@@ -40,6 +41,15 @@ pub enum Outcome {
 }
 
 impl Run<'_> {
+    /// Asks the network for the addresses that a plan gives, where policy wants that, and remembers the answers in the past
+    /// by which the plan is then to be made again. Was anything asked?
+    pub fn ask(plan: &Plan, past: &mut Past) -> bool {
+        if !plan.probes.is_empty() {
+            past.probed.add(probe(&plan.probes));
+        }
+        !plan.probes.is_empty()
+    }
+
     /// Carries a plan out. `interrupt` is asked before every step, with its number, whether to stop there.
     ///
     /// # Errors

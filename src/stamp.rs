@@ -8,6 +8,7 @@ use crate::guest::Guest;
 use crate::guest::machine::{Fingerprint, Likeness};
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Past, Purpose};
+use crate::plan::probed::Probed;
 use crate::plan::{Finding, Kind, Plan, Renewal};
 
 /// Version of the record's form.
@@ -63,6 +64,9 @@ pub struct Record {
     pub renewals: Vec<Renewal>,
     /// What the operator should know.
     pub findings: Vec<Finding>,
+    /// What the network was asked of addresses before they were taken.
+    #[serde(default, skip_serializing_if = "Probed::is_empty")]
+    pub probed: Probed,
     /// The steps of the run, as a dry run prints them; only in a journal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<serde_json::Value>,
@@ -89,6 +93,7 @@ impl Record {
         let form = if purpose == Purpose::Seal { Form::Seal } else { Form::Reset };
         Ok(Record {
             renewals,
+            probed: past.probed.clone(),
             steps,
             findings: plan.findings.clone(),
             ..Record::new(guest, form, Some(plan.seed.clone()))
@@ -108,6 +113,7 @@ impl Record {
             seed,
             renewals: Vec::new(),
             findings: Vec::new(),
+            probed: Probed::default(),
             steps: Vec::new(),
         }
     }
@@ -271,5 +277,6 @@ fn take_over(past: &mut Past, record: &Record) {
     if let Some(seed) = &record.seed {
         past.seed = seed.clone();
         past.decided.clone_from(&record.renewals);
+        past.probed.clone_from(&record.probed);
     }
 }

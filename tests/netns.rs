@@ -13,7 +13,8 @@ use guests::boot::{Boot, Facts};
 use guests::tree::Guest;
 use guests::{Need, packages, ready, run};
 use nix::sched::{CloneFlags, unshare};
-use reseal::apply::probe::{Clash, Wanted, probe};
+use reseal::apply::probe::probe;
+use reseal::plan::probed::{Clash, Probed, Wanted};
 
 /// Gives the calling thread network and mounts of its own, with a place where ip-netns(8) names namespaces.
 fn own_network() {
@@ -55,17 +56,19 @@ fn a_probe_finds_who_has_an_address_and_leaves_the_link_as_it_was() {
     }
     let owner = squatter(&["192.0.2.7/24", "2001:db8::7/64"]);
     let begun = Instant::now();
-    let clashes = probe(&wanted(&["192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8::8"])).expect("a probe");
+    let probed = probe(&wanted(&["192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8::8"]));
     let clash = |address: &str| Clash {
         link: "probe0".into(),
         address: address.parse().expect("an address"),
         owner: owner.parse().expect("a MAC address"),
     };
-    assert_eq!(clashes, [clash("192.0.2.7"), clash("2001:db8::7")]);
+    assert_eq!(probed.clashes, [clash("192.0.2.7"), clash("2001:db8::7")]);
+    assert_eq!(probed.unasked, []);
     assert!(ip("-br link show probe0").contains("DOWN"), "it was down before");
     eprintln!("four addresses on one link: {:.1} s", begun.elapsed().as_secs_f32());
     ip("link set probe0 up");
-    assert_eq!(probe(&wanted(&["192.0.2.9"])).expect("a probe"), []);
+    let asked = wanted(&["192.0.2.9"]);
+    assert_eq!(probe(&asked), Probed { asked, ..Probed::default() });
     assert!(ip("-br link show probe0").contains(",UP"), "it was up before");
 }
 
@@ -88,8 +91,7 @@ fn of_two_that_probe_at_the_same_time_one_at_least_yields() {
         let addresses = vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
         std::thread::spawn(move || probe(&[Wanted { link: link.into(), addresses }]))
     });
-    let clashes: Vec<Clash> =
-        both.into_iter().flat_map(|one| one.join().expect("a thread").expect("a probe")).collect();
+    let clashes: Vec<Clash> = both.into_iter().flat_map(|one| one.join().expect("a thread").clashes).collect();
     for address in ["192.0.2.7", "2001:db8::7"] {
         let address: IpAddr = address.parse().expect("an address");
         assert!(clashes.iter().any(|clash| clash.address == address), "{address}: {clashes:?}");
@@ -97,20 +99,147 @@ fn of_two_that_probe_at_the_same_time_one_at_least_yields() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_an_error_and_no_answer() {
-    if !ready("what_cannot_be_asked_is_an_error_and_no_answer", WIRE) {
+fn what_cannot_be_asked_is_told_and_the_others_are_asked() {
+    if !ready("what_cannot_be_asked_is_told_and_the_others_are_asked", WIRE) {
         return;
     }
-    squatter(&[]);
-    ip("-n squatter link set squat0 down");
-    let error = |link: &str| {
-        let addresses = vec!["192.0.2.7".parse().expect("an address")];
-        format!("{:#}", probe(&[Wanted { link: link.into(), addresses }]).expect_err("no answer"))
-    };
-    assert!(error("probe0").contains("no carrier"));
-    assert!(error("nowhere").contains("no such link"));
-    assert!(error("lo").contains("no Ethernet"));
-    assert!(error("a-name-that-is-too-long").contains("no name of a link"));
+    squatter(&["192.0.2.7/24"]);
+    ip("link add probe1 type veth peer name unplugged");
+    let links = ["probe1", "nowhere", "lo", "a-name-that-is-too-long", "probe0"];
+    let address: IpAddr = "192.0.2.7".parse().expect("an address");
+    let probed = probe(&links.map(|link| Wanted { link: link.into(), addresses: vec![address] }));
+    let why =
+        |link: &str| probed.unasked.iter().find(|unasked| unasked.link == link).map_or("", |unasked| &unasked.why);
+    assert_eq!(why("probe1"), "it has no carrier");
+    assert!(why("nowhere").contains("no such link"), "{probed:?}");
+    assert!(why("lo").contains("no Ethernet"), "{probed:?}");
+    assert!(why("a-name-that-is-too-long").contains("no name of a link"), "{probed:?}");
+    let clashes: Vec<&str> = probed.clashes.iter().map(|clash| clash.link.as_str()).collect();
+    assert_eq!(clashes, ["probe0"]);
+}
+
+const NETWORKD: &str = "etc/systemd/network/20-probe0.network";
+
+/// A directory to be "/" of a program that takes it for the running system: with a configuration of `probe0`, the programs
+/// and libraries of this machine, which it cannot change, and the network of the calling thread.
+struct Running(tempfile::TempDir);
+
+impl Running {
+    fn new(on_clash: &str) -> Running {
+        nix::sched::unshare(CloneFlags::CLONE_NEWUTS).expect("making a host name of its own");
+        let running = Running(tempfile::tempdir().expect("making a directory"));
+        for dir in ["usr", "proc", "sys", "dev", "run", "var/lib", "etc/reseal", "etc/systemd/network"] {
+            fs::create_dir_all(running.path(dir)).expect("making a directory");
+        }
+        for merged in ["bin", "sbin", "lib", "lib64"] {
+            std::os::unix::fs::symlink(format!("usr/{merged}"), running.path(merged)).expect("making a link");
+        }
+        run(Command::new("mount").args(["--bind", "-o", "ro", "/usr"]).arg(running.path("usr")));
+        run(Command::new("mount").args(["-t", "proc", "proc"]).arg(running.path("proc")));
+        run(Command::new("mount").args(["-t", "sysfs", "-o", "ro", "sysfs"]).arg(running.path("sys")));
+        fs::copy(env!("CARGO_BIN_EXE_reseal"), running.path("reseal")).expect("copying the program");
+        running.write("etc/os-release", "ID=debian\n");
+        running.write("etc/hostname", "clone-7\n");
+        running.write(
+            NETWORKD,
+            "[Match]\nName=probe0\n\n[Network]\nAddress=198.51.100.2/24\nAddress=2001:db8:100::2/64\nGateway=198.51.100.1\n",
+        );
+        let policy = format!(
+            "[run]\nonly = [\"static-ip\"]\n[static-ip]\ncheck = true\non-clash = \"{on_clash}\"\n\
+             [[static-ip.assign]]\nmatch = {{ hostname = \"clone-7\" }}\nlink = {{ name = \"probe0\" }}\n\
+             addresses = [\"192.0.2.7/24\", \"2001:db8::7/64\"]\ngateways = [\"192.0.2.1\"]\n"
+        );
+        running.write("etc/reseal/policy.toml", &policy);
+        running
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.path(path), text).expect("writing a file");
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).expect("reading a file")
+    }
+
+    /// What the program prints.
+    fn reseal(&self, arguments: &[&str]) -> String {
+        let out = Command::new("chroot").arg(self.0.path()).arg("/reseal").args(arguments).output().expect("a run");
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.code().is_some_and(|code| code < 2), "{}\n{said}", out.status);
+        said
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for mounted in ["sys", "proc", "usr"] {
+            let _ = nix::mount::umount2(&self.path(mounted), nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+const RUNNING: &[Need] = &[Need::Root, Need::Program("ip"), Need::Program("chroot")];
+
+#[test]
+fn a_clone_asks_before_it_takes_an_address_and_policy_says_what_it_gets_instead() {
+    if !ready("a_clone_asks_before_it_takes_an_address_and_policy_says_what_it_gets_instead", RUNNING) {
+        return;
+    }
+    let owner = squatter(&["192.0.2.7/24", "2001:db8::7/64"]);
+    for (on_clash, wanted) in [
+        ("link-local", &["Address=169.254.", "Address=fe80::"][..]),
+        ("dhcp", &["DHCP=yes"]),
+        ("down", &["Address=169.254.", "ActivationPolicy=down"]),
+    ] {
+        let guest = Running::new(on_clash);
+        let before = guest.read(NETWORKD);
+        let shown = guest.reseal(&["apply", "--dry-run"]);
+        assert!(shown.contains("ask on probe0 who has 192.0.2.7, 2001:db8::7"), "{shown}");
+        assert!(!shown.contains(&owner), "nobody was asked: {shown}");
+        assert_eq!(guest.read(NETWORKD), before);
+        let said = guest.reseal(&["apply", "--yes"]);
+        for address in ["192.0.2.7", "2001:db8::7"] {
+            assert!(said.contains(&format!("{owner} has {address} already")), "{said}");
+        }
+        let after = guest.read(NETWORKD);
+        assert!(wanted.iter().all(|line| after.contains(line)), "{on_clash}:\n{after}");
+        assert!(!after.contains("192.0.2.") && !after.contains("2001:db8:"), "{on_clash}:\n{after}");
+        assert!(!after.contains("Gateway="), "its network is not reached by the old gateway:\n{after}");
+        assert!(ip("-br link show probe0").contains("DOWN"), "it was down before");
+        // What was heard stays heard.
+        ip("-n squatter addr flush dev squat0");
+        let again = guest.reseal(&["apply", "--dry-run", "--force"]);
+        assert!(again.contains("\n0 changes") && !again.contains("ask on"), "{again}");
+        ip("-n squatter addr add 192.0.2.7/24 dev squat0");
+        ip("-n squatter addr add 2001:db8::7/64 dev squat0 nodad");
+    }
+}
+
+#[test]
+fn a_clone_takes_an_address_that_nobody_has_and_one_of_which_nobody_can_be_asked() {
+    if !ready("a_clone_takes_an_address_that_nobody_has_and_one_of_which_nobody_can_be_asked", RUNNING) {
+        return;
+    }
+    squatter(&["192.0.2.8/24"]);
+    for has_carrier in [true, false] {
+        if !has_carrier {
+            ip("-n squatter link set squat0 down");
+        }
+        let guest = Running::new("link-local");
+        let said = guest.reseal(&["apply", "--yes"]);
+        assert_eq!(
+            said.contains("nobody could be asked for 192.0.2.7, 2001:db8::7: it has no carrier"),
+            !has_carrier,
+            "{said}"
+        );
+        assert!(!said.contains("already"), "{said}");
+        let after = guest.read(NETWORKD);
+        assert!(after.contains("Address=192.0.2.7/24\nAddress=2001:db8::7/64\nGateway=192.0.2.1\n"), "{after}");
+    }
 }
 
 /// networkd asks by the machine-id alone: `IAID=` stands for what udev's name of the link gives, which two clones share

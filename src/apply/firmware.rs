@@ -118,7 +118,14 @@ mod tests {
             why: String::new(),
         };
         let steps = changes.iter().map(step).collect();
-        Plan { version: VERSION, seed: Seed::random(b"").unwrap(), renewals: Vec::new(), steps, findings: Vec::new() }
+        Plan {
+            version: VERSION,
+            seed: Seed::random(b"").unwrap(),
+            renewals: Vec::new(),
+            probes: Vec::new(),
+            steps,
+            findings: Vec::new(),
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Error, Result, bail};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::formats::network::Mac;
+use crate::plan::probed::{Clash, Probed, Unasked, Wanted};
 use socket::{Link, Packet, Socket};
 
 /// The most that all of it takes, whatever the links do.
@@ -26,57 +28,37 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// How long an answer to the last is waited for: ANNOUNCE_WAIT of RFC 5227.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
-/// Addresses that one link shall have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The link's name.
-    pub link: String,
-    /// The addresses.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// An address that somebody else has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clash {
-    /// The link on which it was asked for.
-    pub link: String,
-    /// The address.
-    pub address: IpAddr,
-    /// Who has it, or wants it at this very moment.
-    pub owner: Mac,
-}
-
-/// Asks for all addresses at the same time, 4 s from when the links have a carrier, 10 s at most in all.
-///
-/// # Errors
-/// When a link is not there, gets no carrier, or the kernel lets nothing be sent: then nothing is known of any address.
-pub fn probe(wanted: &[Wanted]) -> Result<Vec<Clash>> {
+/// Asks for all addresses at the same time, 4 s from when the links have a carrier, 10 s at most in all. Of a link that is not
+/// there, gets no carrier, or lets nothing be sent, nothing is known afterwards; the others are asked on.
+pub fn probe(wanted: &[Wanted]) -> Probed {
     let end = Instant::now() + MOST;
+    let mut probed = Probed { asked: wanted.to_vec(), ..Probed::default() };
     let mut probes = Vec::new();
     for wanted in wanted {
-        probes.push(Probe::new(wanted).with_context(|| format!("probing on the link {}", wanted.link))?);
-    }
-    for probe in &probes {
-        let begun = Instant::now();
-        while !probe.link.has_carrier()? {
-            if begun.elapsed() > CARRIER {
-                bail!(
-                    "the link {} has no carrier: nobody can be asked whether its addresses are free",
-                    probe.wanted.link
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        match Probe::new(wanted) {
+            Ok(probe) => probes.push(probe),
+            Err(error) => probed.unasked(&wanted.link, &error),
         }
     }
-    let mut clashes = Vec::new();
+    let begun = Instant::now();
+    probes.retain(|probe| {
+        probe.wait_for_carrier(begun).map_err(|error| probed.unasked(&probe.wanted.link, &error)).is_ok()
+    });
     for round in 0..ROUNDS {
-        for probe in &probes {
-            probe.ask(&clashes).with_context(|| format!("probing on the link {}", probe.wanted.link))?;
-        }
+        probes.retain(|probe| {
+            let asked = probe.ask(&probed.clashes);
+            asked.map_err(|error| probed.unasked(&probe.wanted.link, &error)).is_ok()
+        });
         let wait = if round + 1 < ROUNDS { BETWEEN } else { AFTERWARDS };
-        listen(&probes, (Instant::now() + wait).min(end), &mut clashes)?;
+        listen(&mut probes, (Instant::now() + wait).min(end), &mut probed);
     }
-    Ok(clashes)
+    probed
+}
+
+impl Probed {
+    fn unasked(&mut self, link: &str, why: &Error) {
+        self.unasked.push(Unasked { link: link.to_owned(), why: format!("{why:#}") });
+    }
 }
 
 /// One link's addresses, and the sockets by which they are asked for.
@@ -102,6 +84,17 @@ impl<'w> Probe<'w> {
             }
         }
         Ok(Probe { wanted, link, arp, ndp })
+    }
+
+    /// All links together have [`CARRIER`].
+    fn wait_for_carrier(&self, begun: Instant) -> Result<()> {
+        while !self.link.has_carrier()? {
+            if begun.elapsed() > CARRIER {
+                bail!("it has no carrier");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Asks for each address that nobody has claimed yet.
@@ -145,21 +138,26 @@ impl<'w> Probe<'w> {
     }
 }
 
-fn listen(probes: &[Probe<'_>], until: Instant, clashes: &mut Vec<Clash>) -> Result<()> {
+/// Hears what comes in until then; a link whose socket fails is left out.
+fn listen(probes: &mut Vec<Probe<'_>>, until: Instant, probed: &mut Probed) {
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
+        if left.is_zero() || probes.is_empty() {
+            return;
         }
         let sockets = probes.iter().flat_map(|probe| probe.arp.iter().chain(&probe.ndp));
         let mut polled: Vec<PollFd<'_>> =
             sockets.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => {
+                probes.drain(..).for_each(|probe| probed.unasked(&probe.wanted.link, &errno.into()));
+                return;
+            }
         }
-        for probe in probes {
-            probe.hear(clashes)?;
-        }
+        probes.retain(|probe| {
+            let heard = probe.hear(&mut probed.clashes);
+            heard.map_err(|error| probed.unasked(&probe.wanted.link, &error)).is_ok()
+        });
     }
 }

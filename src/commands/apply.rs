@@ -15,6 +15,7 @@ use crate::cli::{Apply, Options};
 use crate::guest::Guest;
 use crate::guest::machine::Likeness;
 use crate::plan::draft::{Past, Purpose};
+use crate::plan::probed::Clash;
 use crate::plan::{Plan, Stage, show};
 use crate::policy::Policy;
 use crate::regenerators::{self, OnError};
@@ -59,18 +60,37 @@ fn by_hand(options: &Options, apply: &Apply, guest: &Opened) -> Result<Exit> {
     if let Some(wanted) = &wanted {
         past.seed = serde_json::from_value(wanted["seed"].clone()).context("reading the plan's seed")?;
     }
-    let mut plan = regenerators::plan(&policy, guest, past.clone(), Purpose::Reset, OnError::Stop)?;
-    plan.findings.splice(0..0, guest.findings.iter().cloned());
+    let make = |past: &Past| -> Result<Plan> {
+        let mut plan = regenerators::plan(&policy, guest, past.clone(), Purpose::Reset, OnError::Stop)?;
+        plan.findings.splice(0..0, guest.findings.iter().cloned());
+        Ok(plan)
+    };
+    let mut plan = make(&past)?;
     if let Some(wanted) = wanted
         && serde_json::to_value(&plan)? != wanted
     {
         bail!("the guest or the policy has changed since the plan was made; nothing was changed");
     }
-    if guest.running && apply.plan.is_none() && !plan.steps.is_empty() && !apply.consent.yes {
-        if is_human(options) {
-            print(&show::plan(&plan, style()))?;
+    let agrees = |plan: &Plan| -> Result<bool> {
+        if !guest.running || apply.plan.is_some() || plan.steps.is_empty() || apply.consent.yes {
+            return Ok(true);
         }
-        if !ask(false, "Carry this out?")? {
+        if is_human(options) {
+            print(&show::plan(plan, style()))?;
+        }
+        ask(false, "Carry this out?")
+    };
+    if !agrees(&plan)? {
+        return Ok(Exit::Done);
+    }
+    if Run::ask(&plan, &mut past) {
+        plan = make(&past)?;
+        let clash = past.probed.clashes.first();
+        if let (Some(_), Some(Clash { owner, address, link })) = (&apply.plan, clash) {
+            bail!("{owner} has {address}, which the plan would give to {link}; nothing was changed");
+        }
+        // It is not what was agreed to any more.
+        if clash.is_some() && !agrees(&plan)? {
             return Ok(Exit::Done);
         }
     }

@@ -120,13 +120,16 @@ fn see_the_boot_loader(options: &Options, guest: &mut Opened, findings: &mut Fin
 }
 
 fn once(options: &Options, guest: &Opened, policy: &Policy, findings: &mut Findings) -> Result<Exit> {
-    let past = remember(guest, findings).past(guest, Purpose::Reset, false)?;
+    let run = Run { guest, policy, purpose: Purpose::Reset, on_error: OnError::GoOn };
+    let mut past = remember(guest, findings).past(guest, Purpose::Reset, false)?;
     let mut plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
+    if Run::ask(&plan, &mut past) {
+        plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
+    }
     plan.findings.splice(0..0, findings.0.iter().cloned());
     if guest.stage.is_some_and(Stage::is_of_disks) && plan.steps.is_empty() {
         return Ok(Exit::Done);
     }
-    let run = Run { guest, policy, purpose: Purpose::Reset, on_error: OnError::GoOn };
     let (exit, record) = carry_out(&run, &plan, &past)?;
     if guest.stage == Some(Stage::Initrd) && exit == Exit::Stopped {
         return Ok(exit);

@@ -4,6 +4,7 @@
 pub mod derive;
 pub mod draft;
 pub mod key;
+pub mod probed;
 pub mod show;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ use crate::root::{self, Meta};
 
 use derive::{Seed, hex};
 use key::{KeySpec, Secret};
+use probed::Wanted;
 
 /// Version of the plan's JSON form.
 pub const VERSION: u32 = 1;
@@ -429,7 +431,14 @@ impl Plan {
         let (by, subject) = ("run".to_owned(), "/etc/reseal/stamp".to_owned());
         let finding = Finding { severity: Severity::Note, by, subject, message: message.to_owned() };
         let seed = Seed::random(b"")?;
-        Ok(Plan { version: VERSION, seed, renewals: Vec::new(), steps: Vec::new(), findings: vec![finding] })
+        Ok(Plan {
+            version: VERSION,
+            seed,
+            renewals: Vec::new(),
+            probes: Vec::new(),
+            steps: Vec::new(),
+            findings: vec![finding],
+        })
     }
 }
 
@@ -442,6 +451,9 @@ pub struct Plan {
     pub seed: Seed,
     /// Every identity that changes.
     pub renewals: Vec<Renewal>,
+    /// Addresses that others are asked for before anything is done; the plan is then made again, with the answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Wanted>,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// What the operator should know.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::key::{KeySpec, Secret};
+use super::probed::Wanted;
 use super::{Change, Content, Finding, Firmware, Live, Place, Plan, Renewal, Severity, State, Step};
 
 /// Text in colour, or plain.
@@ -24,6 +25,13 @@ impl Style {
 /// The whole plan, ending with "N changes, M findings".
 pub fn plan(plan: &Plan, style: Style) -> String {
     let mut out = String::new();
+    for Wanted { link, addresses } in &plan.probes {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let title = format!("ask on {} who has {}", printable(link), addresses.join(", "));
+        let why = "before anything is changed; what follows is done where nobody has them";
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(out, "{} {}", style.paint("1", &title), style.paint("2", &format!("({why})")));
+    }
     for step in &plan.steps {
         out.push_str(&self::step(step, style));
     }
@@ -32,7 +40,6 @@ pub fn plan(plan: &Plan, style: Style) -> String {
     }
     out.push_str(&renewals(&plan.renewals));
     out.push_str(&findings(&plan.findings, style));
-    // Writing to a String cannot fail, here and below.
     let _ = writeln!(out, "{} changes, {} findings", plan.steps.len(), plan.findings.len());
     out
 }

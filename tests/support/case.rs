@@ -2,7 +2,7 @@
 //! A case: one text file with a policy, the guest's files before, the plan, and its files after.
 //!
 //! Sections start with `== name ==`: `purpose` (`seal`, or missing), `machine` and `links` (JSON facts, or missing), `policy`,
-//! `decided` (`KIND SUBJECT OLD NEW` a line: what an earlier stage of the run decided), `before`, `plan`, `after`. In
+//! `decided` (`KIND SUBJECT OLD NEW` a line: what an earlier stage of the run decided), `probed` (what the network said of addresses), `before`, `plan`, `after`. In
 //! `before` and `after` an entry starts with `-- file PATH MODE`, `-- link PATH -> TARGET`, `-- dir PATH` or `-- fifo PATH`; `-- key PATH ALGORITHM MODE` makes a real SSH key and its public half,
 //! `-- pgp PATH` an OpenPGP key, `-- huge PATH` a sparse file of 1 GiB.
 
@@ -48,7 +48,8 @@ impl Case {
             }
         }
         for (section, _) in &sections {
-            let known = ["about", "purpose", "machine", "links", "policy", "decided", "before", "plan", "after"];
+            let known =
+                ["about", "purpose", "machine", "links", "policy", "decided", "probed", "before", "plan", "after"];
             assert!(known.contains(&section.as_str()), "{}: unknown section {section}", path.display());
         }
         Case { name: path.file_stem().unwrap().to_string_lossy().into_owned(), path, sections }
@@ -134,7 +135,14 @@ impl Case {
         let memory = Memory::read(guest).unwrap();
         let fresh = memory.journal.is_none() && memory.offline.is_none();
         let past = memory.past(guest, self.purpose(), false).unwrap();
-        if fresh { Past { seed: seed(), decided: self.decided(), ..past } } else { past }
+        if !fresh {
+            return past;
+        }
+        let probed = match self.section("probed").trim() {
+            "" => past.probed.clone(),
+            answers => serde_json::from_str(answers).unwrap(),
+        };
+        Past { seed: seed(), decided: self.decided(), probed, ..past }
     }
 
     /// The section `decided`; only a subject may have blanks.

@@ -4,6 +4,7 @@
 use std::ffi::c_char;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
@@ -23,17 +24,15 @@ pub struct Link {
     index: i32,
     /// The address it has now.
     pub mac: [u8; 6],
-    control: OwnedFd,
+    control: UnixDatagram,
     was_down: bool,
 }
 
 impl Link {
     /// Brings a link up, if it is not.
     pub fn up(name: &str) -> Result<Link> {
-        // SAFETY: no pointers; what is returned is a new descriptor or an error.
-        let control = Errno::result(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
-        // SAFETY: the descriptor is new and nobody else's.
-        let control = unsafe { OwnedFd::from_raw_fd(control) };
+        // Any family's socket takes the calls of netdevice(7), and the boot unit has no IP.
+        let control = UnixDatagram::unbound()?;
         let mut link = Link { name: name.to_owned(), index: 0, mac: [0; 6], control, was_down: false };
         let request = link.ioctl(libc::SIOCGIFINDEX as _, |_| {}).context("no such link")?;
         // SAFETY: each call fills the member of the union that its name says, netdevice(7).

@@ -65,6 +65,9 @@ pub struct Addresses {
     pub dhcp4: bool,
     /// Are IPv6 addresses had by DHCP?
     pub dhcp6: bool,
+    /// Families whose addresses reach the link alone: no gateway and no route of them stands beside.
+    #[serde(skip)]
+    pub on_link: Vec<Family>,
     /// Where this comes from, as it is told: `SMBIOS, type 11`, `policy`.
     pub from: String,
 }
@@ -97,6 +100,7 @@ impl Addresses {
     pub(super) fn gateways_wanted(&self, family: Family) -> Option<Vec<String>> {
         match self.gateway(family) {
             Some(gateway) => Some(vec![gateway.to_string()]),
+            None if self.on_link.contains(&family) => Some(Vec::new()),
             None if self.dhcp(family) && self.of(family).is_empty() => Some(Vec::new()),
             None => None,
         }

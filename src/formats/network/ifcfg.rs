@@ -148,13 +148,19 @@ pub fn readdress(syntax: Syntax, text: &str, to: &Addresses, only_clear: bool) -
         Syntax::IfcfgRedHat => change.red_hat(to),
         _ => change.suse(to),
     }
-    let Change { mut edits, lines, .. } = change;
-    if !lines.is_empty() {
-        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        edits.push(Edit { span: text.len()..text.len(), new: format!("{end}{lines}") });
-    }
-    Ok(edits)
+    Ok(change.into_edits(text))
+}
+
+/// See [`Syntax::stay_down`]: sysconfig.txt of initscripts, ifcfg(5) of wicked.
+///
+/// # Errors
+/// With the line.
+pub fn stay_down(syntax: Syntax, text: &str) -> Result<Vec<Edit>> {
+    let (key, word) = if syntax == Syntax::IfcfgRedHat { ("ONBOOT", "no") } else { ("STARTMODE", "off") };
+    let mut change =
+        Change { syntax, entries: entries(text)?, edits: Vec::new(), lines: Vec::new(), only_clear: false };
+    change.set(key, word);
+    Ok(change.into_edits(text))
 }
 
 struct Change<'t> {
@@ -166,6 +172,16 @@ struct Change<'t> {
 }
 
 impl Change<'_> {
+    fn into_edits(self, text: &str) -> Vec<Edit> {
+        let Change { mut edits, lines, .. } = self;
+        if !lines.is_empty() {
+            let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            edits.push(Edit { span: text.len()..text.len(), new: format!("{end}{lines}") });
+        }
+        edits
+    }
+
     fn get(&self, key: &str) -> Option<&Item> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.item)
     }

@@ -253,6 +253,27 @@ pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear
     Ok(edits)
 }
 
+/// See [`super::Syntax::stay_down`]: the link's name goes from the lines that have it brought up, interfaces(5).
+pub fn stay_down(text: &str, link: &str) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for line in lines(text) {
+        let all: Vec<(&str, Range<usize>)> = words(text, line.span.clone()).collect();
+        let Some(((first, _), names)) = all.split_first() else { continue };
+        if *first != "auto" && !first.starts_with("allow-") {
+            continue;
+        }
+        let goes = |name: &str| name.split([':', '=']).next() == Some(link);
+        if names.iter().all(|(name, _)| goes(name)) {
+            edits.push(Edit { span: line.whole.clone(), new: String::new() });
+            continue;
+        }
+        for (index, (_, span)) in names.iter().enumerate().filter(|(_, (name, _))| goes(name)) {
+            edits.push(Edit { span: all[index].1.end..span.end, new: String::new() });
+        }
+    }
+    edits
+}
+
 /// The family of a stanza, by the word before its method.
 fn family(text: &str, method: &Item) -> Family {
     if text[..method.span.start].trim_end().ends_with("inet6") { Family::V6 } else { Family::V4 }

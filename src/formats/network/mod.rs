@@ -25,6 +25,7 @@ use anyhow::{Result, bail};
 
 pub use addressing::Addresses;
 pub use mac::Mac;
+use sections::Style;
 
 /// Larger files are no network configuration. In bytes.
 pub const LARGEST: usize = 1 << 20;
@@ -317,14 +318,34 @@ impl Syntax {
     /// # Errors
     /// When the definition has a form that has no place for them.
     pub fn readdress(self, text: &str, definition: &Definition, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
+        let mut edits = match self {
+            Syntax::Netplan => netplan::readdress(text, definition, to, only_clear)?,
+            Syntax::NetworkdNetwork => networkd::readdress(text, definition, to, only_clear)?,
+            Syntax::Keyfile => keyfile::readdress(text, to, only_clear)?,
+            Syntax::Ifupdown => ifupdown::readdress(text, definition, to, only_clear)?,
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::readdress(self, text, to, only_clear)?,
+            Syntax::Routes => ifcfg::reroute(definition, to),
+            Syntax::NetworkdNetdev | Syntax::Link | Syntax::NetworkManagerConf | Syntax::UdevRules => Vec::new(),
+        };
+        if self != Syntax::Netplan {
+            edits.extend(without_ways(definition, to));
+        }
+        Ok(edits)
+    }
+
+    /// The changes by which the link of a definition is not brought up any more. In ifupdown's case any of its files may do
+    /// that, and `definition` may be of another.
+    ///
+    /// # Errors
+    /// When the format has no word for it.
+    pub fn stay_down(self, text: &str, definition: &Definition) -> Result<Vec<Edit>> {
         match self {
-            Syntax::Netplan => netplan::readdress(text, definition, to, only_clear),
-            Syntax::NetworkdNetwork => networkd::readdress(text, definition, to, only_clear),
-            Syntax::Keyfile => keyfile::readdress(text, to, only_clear),
-            Syntax::Ifupdown => ifupdown::readdress(text, definition, to, only_clear),
-            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::readdress(self, text, to, only_clear),
-            Syntax::Routes => Ok(ifcfg::reroute(definition, to)),
-            Syntax::NetworkdNetdev | Syntax::Link | Syntax::NetworkManagerConf | Syntax::UdevRules => Ok(Vec::new()),
+            Syntax::Netplan => netplan::stay_down(text, definition),
+            Syntax::NetworkdNetwork => sections::set(text, Style::Systemd, ("Link", "ActivationPolicy"), "down"),
+            Syntax::Keyfile => sections::set(text, Style::Glib, ("connection", "autoconnect"), "false"),
+            Syntax::Ifupdown => Ok(ifupdown::stay_down(text, &definition.id)),
+            Syntax::IfcfgRedHat | Syntax::IfcfgSuse => ifcfg::stay_down(self, text),
+            _ => Ok(Vec::new()),
         }
     }
 }
@@ -344,6 +365,15 @@ fn fit(items: &[&Item], values: &[String]) -> (Vec<Edit>, Vec<String>) {
     }
     edits.dedup();
     (edits, values.iter().skip(items.len()).cloned().collect())
+}
+
+/// Gateways and routes of families that reach their link alone go; where all of one list go, the list goes.
+fn without_ways(definition: &Definition, to: &Addresses) -> Vec<Edit> {
+    let goes = |item: &&Item| {
+        matches!(item.what, What::Gateway | What::Route)
+            && item.ip().is_some_and(|ip| to.on_link.contains(&Family::of(ip)))
+    };
+    fit(&definition.items.iter().filter(goes).collect::<Vec<_>>(), &[]).0
 }
 
 /// The number of the line in which a byte stands, from 1.

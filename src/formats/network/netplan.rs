@@ -45,12 +45,12 @@ pub fn read(text: &str) -> Result<Vec<Definition>> {
 /// When the file cannot be read, or is of cloud-init's version 1 and has no place for what is new.
 pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
     let root = yaml::read(text)?;
-    let network = root.as_ref().and_then(|root| root.get("network").or(Some(root)));
-    let groups = DEVICES.iter().chain(&VIRTUAL).filter_map(|name| network?.get(name));
-    let mut bodies = groups.flat_map(Node::pairs);
-    let body =
-        bodies.find(|(id, _)| id.line == definition.line && id.text() == Some(&definition.id)).map(|(_, body)| body);
-    let Some(body) = body else { return version_1::readdress(definition, to, only_clear) };
+    let body = root.as_ref().and_then(|root| body(root, definition));
+    let Some(body) = body else {
+        let mut edits = version_1::readdress(definition, to, only_clear)?;
+        edits.extend(super::without_ways(definition, to));
+        return Ok(edits);
+    };
     let mut change = Change { text, body, edits: Vec::new(), routes: Vec::new() };
     let quoted = |value: &dyn ToString| format!("\"{}\"", value.to_string());
     let wanted: Vec<String> = to.addresses.iter().filter(|_| !only_clear).map(ToString::to_string).collect();
@@ -88,14 +88,37 @@ pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear
     if !only_clear {
         change.servers(definition, to, quoted);
     }
-    let cleared =
-        |edit: &Edit| edit.new.is_empty() && definition.all(What::Gateway).any(|item| item.group.span == edit.span);
-    if !change.routes.is_empty() && change.edits.iter().any(cleared) {
-        bail!("line {}: the routes that go and those that come stand in one list", definition.line);
-    }
-    let routes = std::mem::take(&mut change.routes);
-    change.append("routes", &routes);
+    change.edits.extend(super::without_ways(definition, to));
+    change.add_routes();
     Ok(change.edits)
+}
+
+/// See [`super::Syntax::stay_down`]. Of networkd before 248, which does not know `ActivationPolicy=`, netplan says so and goes on.
+///
+/// # Errors
+/// When the file cannot be read, or is of cloud-init's version 1, which has no word for it.
+pub fn stay_down(text: &str, definition: &Definition) -> Result<Vec<Edit>> {
+    let root = yaml::read(text)?;
+    let Some(body) = root.as_ref().and_then(|root| body(root, definition)) else {
+        bail!(
+            "line {}: version 1 of cloud-init's configuration has no word for a link that stays down",
+            definition.line
+        )
+    };
+    // netplan(5) wants the word off, which to YAML 1.1 is a truth value.
+    Ok(match body.get("activation-mode") {
+        Some(node) if node.text() == Some("off") => Vec::new(),
+        Some(node) => vec![Edit { span: node.span.clone(), new: "\"off\"".to_owned() }],
+        None => vec![yaml::insert_pair(text, body, "activation-mode", "\"off\"")],
+    })
+}
+
+/// What is said of a definition's link; none in version 1.
+fn body<'r>(root: &'r Node, definition: &Definition) -> Option<&'r Node> {
+    let network = root.get("network").unwrap_or(root);
+    let mut bodies = DEVICES.iter().chain(&VIRTUAL).filter_map(|name| network.get(name)).flat_map(Node::pairs);
+    let (_, body) = bodies.find(|(id, _)| id.line == definition.line && id.text() == Some(&definition.id))?;
+    Some(body)
 }
 
 /// Changes of one definition.
@@ -133,6 +156,34 @@ impl Change<'_> {
     fn route(&mut self, to: &str, via: &str, metric: Option<u32>) {
         let metric = metric.map_or(String::new(), |metric| format!(", metric: {metric}"));
         self.routes.push(format!("{{to: \"{to}\", via: \"{via}\"{metric}}}"));
+    }
+
+    /// Where all routes of the list go, the new ones take their place: the key stays.
+    fn add_routes(&mut self) {
+        let routes = std::mem::take(&mut self.routes);
+        let (Some(list), false) = (self.body.get("routes"), routes.is_empty()) else {
+            return self.append("routes", &routes);
+        };
+        let goes = |span: &Range<usize>| {
+            let covers = |edit: &Edit| edit.span.start <= span.start && span.end <= edit.span.end;
+            self.edits.iter().any(|edit| edit.new.is_empty() && covers(edit))
+        };
+        let (Some(first), Some(last)) = (list.items().first(), list.items().last()) else {
+            return self.append("routes", &routes);
+        };
+        if !list.items().iter().all(|item| goes(&item.span)) {
+            return self.append("routes", &routes);
+        }
+        let edit = if let yaml::Value::List { flow: false, .. } = list.value {
+            let (first, last) = (yaml::whole_lines(self.text, &first.span), yaml::whole_lines(self.text, &last.span));
+            let indent = yaml::indent(self.text, first.start);
+            let lines: String = routes.iter().map(|route| format!("{indent}- {route}\n")).collect();
+            Edit { span: first.start..last.end, new: lines }
+        } else {
+            Edit { span: list.span.clone(), new: format!("[{}]", routes.join(", ")) }
+        };
+        self.edits.retain(|old| old.span.end <= edit.span.start || edit.span.end <= old.span.start);
+        self.edits.push(edit);
     }
 
     fn servers(&mut self, definition: &Definition, to: &Addresses, quoted: impl Fn(&dyn ToString) -> String) {

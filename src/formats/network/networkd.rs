@@ -65,7 +65,24 @@ fn route(entries: &[Entry<'_>], gateway: &Entry<'_>) -> Item {
     }
 }
 
+/// Routes of families that reach their link alone go with all that is said of them: one without its gateway would be another.
+fn without_routes(text: &str, to: &Addresses) -> Result<Vec<Edit>> {
+    let entries = sections::read(text, Style::Systemd)?;
+    let goes = |number: usize| {
+        let mut routes = entries.iter().filter(|entry| entry.number == number && entry.section == "Route");
+        routes.any(|entry| {
+            let ip = || entry.value.split('/').next()?.parse().ok();
+            entry.key == "Gateway" && ip().is_some_and(|ip: IpAddr| to.on_link.contains(&Family::of(ip)))
+        })
+    };
+    let all = entries.iter().filter(|entry| entry.section == "Route" && goes(entry.number));
+    Ok(all.map(|entry| Edit { span: entry.whole.clone(), new: String::new() }).collect())
+}
+
 /// See [`Syntax::readdress`].
+///
+/// # Errors
+/// With the line.
 pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear: bool) -> Result<Vec<Edit>> {
     let (mut edits, mut lines, mut sections) = (Vec::new(), Vec::new(), String::new());
     let mut put = |items: Vec<&Item>, key: &str, values: Vec<String>| {
@@ -95,6 +112,9 @@ pub fn readdress(text: &str, definition: &Definition, to: &Addresses, only_clear
             let metric = route.metric.map_or(String::new(), |metric| format!("Metric={metric}\n"));
             sections.push_str(&format!("\n[Route]\nDestination={}\nGateway={}\n{metric}", route.to, route.via));
         }
+    }
+    if !to.on_link.is_empty() {
+        edits.extend(without_routes(text, to)?);
     }
     let method = definition.all(What::Method).last();
     let now = method.map_or("no", |item| item.value.as_str());

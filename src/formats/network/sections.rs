@@ -128,6 +128,20 @@ pub fn insert(text: &str, names: &[&str], new_name: &str, lines: &[String]) -> O
     Some(Edit { span: at..at, new: format!("{end}{body}") })
 }
 
+/// Gives a key of a section a value; nothing to change where it has it.
+///
+/// # Errors
+/// With the line.
+pub fn set(text: &str, style: Style, (section, key): (&str, &str), value: &str) -> Result<Vec<Edit>> {
+    let entries = read(text, style)?;
+    let standing = entries.iter().rev().find(|entry| entry.section == section && entry.key == key);
+    Ok(match standing {
+        Some(entry) if entry.value == value => Vec::new(),
+        Some(entry) => vec![entry.item(What::Method).with(value)],
+        None => insert(text, &[section], section, &[format!("{key}={value}")]).into_iter().collect(),
+    })
+}
+
 impl Entry<'_> {
     /// The whole value as an item.
     pub fn item(&self, what: What) -> Item {

@@ -5,7 +5,8 @@ use anyhow::Result;
 
 use super::Draft;
 use crate::plan::derive::Seed;
-use crate::plan::{Finding, Kind, Renewal, Severity, State};
+use crate::plan::probed::{Probed, Wanted};
+use crate::plan::{Finding, Kind, Renewal, Severity, Stage, State};
 use crate::root::trim;
 
 impl Draft<'_> {
@@ -137,6 +138,21 @@ impl Draft<'_> {
             }
         }
         all
+    }
+
+    /// Can others on the network be asked for an address? By the stage that comes before the network, and by hand.
+    pub fn can_probe(&self) -> bool {
+        self.guest.running && matches!(self.guest.stage, None | Some(Stage::System))
+    }
+
+    /// Has others asked for addresses before the plan is carried out.
+    pub fn probe(&mut self, wanted: Wanted) {
+        self.probes.push(wanted);
+    }
+
+    /// What was asked so far, and what the network said.
+    pub fn probed(&self) -> &Probed {
+        &self.past.probed
     }
 
     /// Tells the operator.

@@ -68,7 +68,14 @@ impl Draft<'_> {
         }
         steps.sort_by(|(one, _), (other, _)| one.cmp(other));
         let steps = steps.into_iter().map(|(_, step)| step).collect();
-        Ok(Plan { version: VERSION, seed: self.past.seed, renewals: self.renewals, steps, findings: self.findings })
+        Ok(Plan {
+            version: VERSION,
+            seed: self.past.seed,
+            renewals: self.renewals,
+            probes: self.probes,
+            steps,
+            findings: self.findings,
+        })
     }
 
     fn turn(&self, change: &Change) -> Turn {

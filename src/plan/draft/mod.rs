@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::derive::Seed;
 use super::key::KeySpec;
+use super::probed::{Probed, Wanted};
 use super::{Change, Finding, Renewal, State};
 use crate::guest::Guest;
 use crate::guest::instance::Instance;
@@ -36,12 +37,14 @@ pub struct Past {
     pub foreign: Vec<Renewal>,
     /// Was the guest sealed, so that what it holds of an identity was made since?
     pub sealed: bool,
+    /// What the network was asked of the addresses that this run gives.
+    pub probed: Probed,
 }
 
 impl Past {
     /// No past: everything is decided from this seed.
     pub fn none(seed: Seed) -> Past {
-        Past { seed, decided: Vec::new(), foreign: Vec::new(), sealed: false }
+        Past { seed, decided: Vec::new(), foreign: Vec::new(), sealed: false, probed: Probed::default() }
     }
 }
 
@@ -101,6 +104,7 @@ pub struct Draft<'g> {
     moves: Vec<(String, String)>,
     touches: Vec<Touch>,
     renewals: Vec<Renewal>,
+    probes: Vec<Wanted>,
     findings: Vec<Finding>,
 }
 
@@ -121,6 +125,7 @@ impl<'g> Draft<'g> {
             moves: Vec::new(),
             touches: Vec::new(),
             renewals: Vec::new(),
+            probes: Vec::new(),
             findings: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@
 //! A machine that loses its address is out of reach, and one that keeps its template's takes the template off the
 //! network. So an address goes only when the new one of that very link is known, and one that stays is told.
 
+mod clash;
 mod fresh;
 mod pool;
 mod suse;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use self::clash::OnClash;
 use self::pool::{Network, PoolFrom};
 use self::targets::Target;
 use super::Regenerator;
@@ -46,6 +48,8 @@ pub struct Options {
     pool_offset: u32,
     pool_gateway: String,
     pool_dns: Vec<IpAddr>,
+    check: bool,
+    on_clash: OnClash,
     assign: Vec<Assign>,
 }
 
@@ -90,6 +94,13 @@ pool-offset = 0
 # Gateway and name servers of that network; without them those that are configured stay.
 pool-gateway = ""
 pool-dns = []
+# true: before a link takes an address that this machine is told, all others on it are asked whether they have it: by ARP
+# (RFC 5227) and IPv6's duplicate address detection (RFC 4862). That takes 4 s, and 10 s at the most; a link that is down is brought up for it. The
+# running system asks, when it is reset: not a dry run, nor a guest below --root. Where a link has no carrier, the address is taken for free.
+check = false
+# What a link gets whose address somebody else has, for that family of addresses. "link-local": an address by which only its neighbours
+# reach it. "dhcp": what the network gives it. "down": it is not brought up.
+on-clash = "link-local"
 # A table of machines. In `match` stand smbios-uuid, mac (of any of its devices), serial or hostname, in `link` its name, mac or
 # path (pci-0000:00:03.0); without it the one link that is configured. Then dhcp4, dhcp6, dns, search, and routes with to, via
 # and metric. A family of which nothing is said, and a list that is missing, are left as they are.
@@ -116,7 +127,18 @@ assign = []
             let targets =
                 targets::of(&known.link, draft, &survey).with_context(|| format!("finding the link of {}", known.from));
             match targets {
-                Ok(targets) => done.extend(give(draft, &mut survey, &known, targets)?),
+                Ok(targets) => {
+                    let (known, stays_down) = match options.check {
+                        true => clash::heed(options.on_clash, draft, &survey, known, &targets)?,
+                        false => (known, false),
+                    };
+                    if stays_down {
+                        clash::stay_down(draft, &mut survey, &targets);
+                    }
+                    if !(stays_down && targets.is_empty()) {
+                        done.extend(give(draft, &mut survey, &known, targets)?);
+                    }
+                }
                 // A machine may be told of a link that it has not got, or not yet: its other links, and its name, are its own.
                 Err(error) if draft.instance.addresses.contains(&known) => {
                     draft.finding(
@@ -207,6 +229,7 @@ impl Assign {
             routes: entry.routes,
             dhcp4: entry.dhcp4,
             dhcp6: entry.dhcp6,
+            on_link: Vec::new(),
             from: format!("entry {number} of static-ip.assign"),
         }
     }

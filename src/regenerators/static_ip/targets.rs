@@ -60,6 +60,26 @@ pub fn of(selector: &LinkSelector, draft: &Draft<'_>, survey: &Survey) -> Result
     Ok(found)
 }
 
+/// The names, as they are now, of the devices that get what the link is told that is meant; where none is seen, its names.
+///
+/// # Errors
+/// When it is not clear which link that is.
+pub fn links(
+    selector: &LinkSelector,
+    draft: &Draft<'_>,
+    survey: &Survey,
+    targets: &[Target],
+) -> Result<BTreeSet<String>> {
+    let names = names(selector, draft, survey)?;
+    // A link that gets its name by a definition has another one until then.
+    let is_meant = |link: &&Link| {
+        let mut definitions = targets.iter().map(|target| definition(survey, (target.file, target.definition)));
+        names.contains(&link.name) || definitions.any(|definition| selects(definition, link))
+    };
+    let seen: BTreeSet<String> = draft.guest.links.devices().filter(is_meant).map(|link| link.name.clone()).collect();
+    Ok(if seen.is_empty() { names } else { seen })
+}
+
 /// The names of the one link that is meant.
 fn names(selector: &LinkSelector, draft: &Draft<'_>, survey: &Survey) -> Result<BTreeSet<String>> {
     let LinkSelector { name, mac, path } = selector;
