@@ -134,6 +134,30 @@ fn a_root_that_only_the_initramfs_can_take_away_gets_an_id_of_its_own() {
     }
 }
 
+/// An initramfs that is a small system of its own, whose systemd has the root mounted as a unit of its own.
+/// Debian's mdadm has dracut make another initramfs at every shutdown, which takes minutes.
+#[test]
+#[ignore = "it takes minutes; `tests/run --full` runs it"]
+fn a_root_on_xfs_under_dracut() {
+    if !ready("a_root_on_xfs_under_dracut", &for_roots()) {
+        return;
+    }
+    guests::own_mounts();
+    let image = Image::on(RootKind::Xfs, packages::deb());
+    image.use_dracut();
+    let template = Template::get().facts();
+    let mut clone = image.copy("dracut");
+    let first = clone.boot();
+    came_up(&first);
+    share_nothing(&first, &template);
+    let old = image.root_id();
+    assert!(!first.ids().values().any(|id| *id == old), "the root's is the template's\n{}", first.story());
+    let second = clone.boot();
+    came_up(&second);
+    changed_nothing(&first, &second);
+    eprintln!("dracut: first boot {:.0} s, second {:.0} s", first.took.as_secs_f32(), second.took.as_secs_f32());
+}
+
 #[test]
 fn a_sealed_template_with_separate_var_boot_usr_and_home() {
     if !ready("a_sealed_template_with_separate_var_boot_usr_and_home", NEEDS) {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device;
 use crate::disks::Format;
-use crate::guest::INITRAMFS_RAN;
+use crate::guest::initramfs;
 use crate::guest::mounts::{self, Mount};
 use crate::plan::{Place, Via};
 
@@ -41,15 +41,17 @@ pub fn is_initramfs() -> Result<bool> {
     Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&kind))
 }
 
-/// Leaves the sign that this boot's initramfs has reseal in it.
+/// Leaves the list of what this initramfs quotes, [`initramfs::LIST`].
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be read, or the list not written.
 pub fn tell_boot_of_initramfs() -> Result<()> {
-    let path = Path::new("/").join(INITRAMFS_RAN);
+    let path = Path::new("/").join(initramfs::LIST);
+    let quotes = initramfs::quotes(Path::new("/")).context("reading the initramfs")?;
+    let lines: String = quotes.iter().map(|(id, at)| format!("{id} {at}\n")).collect();
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-        fs::write(&path, "")
+        fs::write(&path, lines)
     };
     write().with_context(|| format!("writing {}", path.display()))
 }

@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod disks;
+pub mod initramfs;
 pub mod instance;
 pub mod links;
 pub mod machine;
@@ -18,9 +19,6 @@ use crate::root::{Root, trim};
 use disks::Disks;
 use links::Links;
 use machine::{Machine, Place};
-
-/// Made in the initramfs, whose /run is that of the boot, by the stage that runs there.
-pub const INITRAMFS_RAN: &str = "run/reseal/initramfs";
 
 /// The system being reset.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ impl Guest {
 
     /// Did the initramfs of this boot have reseal in it?
     pub fn initramfs_has_reseal(&self) -> bool {
-        self.running && self.root.stat(INITRAMFS_RAN).is_ok_and(|found| found.is_some())
+        self.running && self.root.stat(initramfs::LIST).is_ok_and(|found| found.is_some())
     }
 
     /// Looks at the disks of the running system; those that a container sees are its host's.

@@ -66,6 +66,26 @@ impl Image {
         image
     }
 
+    /// Has dracut make the initramfs, with systemd in it, in place of initramfs-tools.
+    pub fn use_dracut(&self) {
+        self.edit(|root| {
+            fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).expect("copying the name servers");
+            run(chroot(root).args(["apt-get", "-q", "update"]));
+            run(chroot(root).args(["apt-get", "-q", "-y", "--no-install-recommends", "install", "dracut"]));
+            run(chroot(root).args(["apt-get", "clean"]));
+            fs::remove_file(root.join("etc/resolv.conf")).expect("removing the name servers");
+            let kernels = fs::read_dir(root.join("lib/modules")).expect("reading the kernels").flatten();
+            for kernel in kernels.map(|kernel| kernel.file_name().to_string_lossy().into_owned()) {
+                let image = format!("/boot/initrd.img-{kernel}");
+                let drivers = ["--force-drivers", "virtio_pci virtio_blk"];
+                run(chroot(root)
+                    .args(["dracut", "--force", "--quiet"])
+                    .args(drivers)
+                    .args(["--kver", &kernel, &image]));
+            }
+        });
+    }
+
     fn install(&self, deb: &Path) {
         self.edit(|root| {
             fs::copy(deb, root.join("var/cache/reseal.deb")).expect("copying the package");

@@ -14,6 +14,7 @@ use crate::formats::encoding::AnyText;
 use crate::formats::known_ids::KnownIds;
 use crate::guest::Guest;
 use crate::guest::disks::{Part, partition_id};
+use crate::guest::initramfs;
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Draft, Past, Purpose};
 use crate::plan::{Kind, Stage};
@@ -194,7 +195,7 @@ fn loaders(draft: &Draft<'_>, unit: &Unit<'_>) -> Result<(), String> {
 }
 
 /// Is it sure that no initramfs quotes it? That of initramfs-tools(7) holds the root's UUID only where its configuration
-/// says so; dracut's and mkinitcpio's may wait for it.
+/// says so; dracut's and mkinitcpio's may wait for it. One that has reseal in it has left a list of what it quotes.
 fn initramfs(draft: &Draft<'_>, id: &Id) -> Result<(), String> {
     let glob = |pattern: &str| draft.glob(pattern).map_err(|error| format!("{error:#}"));
     let images = ["boot/initrd*", "boot/initramfs*"].map(glob);
@@ -202,7 +203,13 @@ fn initramfs(draft: &Draft<'_>, id: &Id) -> Result<(), String> {
         return Ok(());
     }
     if !draft.exists("usr/sbin/mkinitramfs").map_err(|error| format!("{error:#}"))? {
-        return Err("only an initramfs of initramfs-tools is known not to wait for them".into());
+        let list = initramfs::left(&draft.guest.root).ok_or(
+            "only an initramfs of initramfs-tools, or one that has reseal in it, is known not to wait for them",
+        )?;
+        if let Some(path) = list.get(&id.value.to_lowercase()) {
+            return Err(format!("{path} in the initramfs quotes them"));
+        }
+        return other_kernels(draft, images.into_iter().flatten().flatten());
     }
     let ids = KnownIds::new([(Kind::FsUuid, id.value.as_str(), "")]);
     for pattern in
@@ -216,6 +223,17 @@ fn initramfs(draft: &Draft<'_>, id: &Id) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// An initramfs that did not run has left no list. One for rescue is for every machine, dracut.conf(5), `hostonly="no"`.
+fn other_kernels(draft: &Draft<'_>, mut images: impl Iterator<Item = String>) -> Result<(), String> {
+    let release = draft.guest.root.read("proc/sys/kernel/osrelease").ok().flatten().unwrap_or_default();
+    let release = String::from_utf8_lossy(&release).trim().to_owned();
+    let ran = |image: &String| !release.is_empty() && image.contains(&release);
+    match images.find(|image| !ran(image) && !image.contains("rescue")) {
+        Some(image) => Err(format!("/{image}, which did not run in this boot, may quote them")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -241,6 +241,12 @@ fn the_root_keeps_its_id_where_the_boot_is_not_understood() {
     disk.write_all_at(b"GRUB", 0x180).unwrap();
     fs::remove_file(clone.root().join("usr/sbin/mkinitramfs")).unwrap();
     assert!(clone.kept().contains("only an initramfs of initramfs-tools"));
+    clone.put("run/reseal/initramfs", "$ /etc/cmdline.d/95root-dev.conf\n");
+    assert!(clone.kept().contains("/etc/cmdline.d/95root-dev.conf in the initramfs quotes them"));
+    clone.put("run/reseal/initramfs", "");
+    assert!(clone.kept().contains("/boot/initrd.img-6.1, which did not run in this boot, may quote them"));
+    clone.put("proc/sys/kernel/osrelease", "6.1\n");
+    assert!(clone.plan().steps.iter().any(|step| matches!(step.change, Change::SetId { format: Format::Ext, .. })));
 }
 
 /// A btrfs cannot change while it is mounted, so that the stage in the initramfs does it, and that alone.
