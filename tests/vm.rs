@@ -200,6 +200,7 @@ under_way() {
 }
 while [ -e /etc/reseal/volume-keys.toml ] && ! under_way; do :; done
 systemctl kill --signal=KILL reseal-volume-keys || true
+until systemctl -q is-failed reseal-volume-keys; do sleep 1; done
 under_way >luks.killed || true
 systemctl reset-failed
 systemctl start reseal-volume-keys
