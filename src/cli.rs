@@ -115,8 +115,21 @@ pub enum Command {
     /// Reset two copies of a throw-away guest in a temporary directory, and compare them
     Demo,
     /// Take the running machine as it is, so that no boot resets it (what installing the package does)
+    Adopt {
+        /// Also where the stamp is of another machine, as after a backup was restored into a new one
+        #[arg(long)]
+        force: bool,
+    },
+    /// What systemd starts in every boot, systemd.generator(7)
     #[command(hide = true)]
-    Adopt,
+    Generator {
+        /// Where it may write.
+        #[arg(value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+    },
+    /// Say so where the stamp is not of this machine
+    #[command(hide = true)]
+    TellClone,
 }
 
 /// `reseal apply`.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program: parse, call, exit status.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -11,9 +13,18 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(words());
     log(cli.options.log_level);
     ExitCode::from(commands::run(&cli) as u8)
+}
+
+/// The command line; systemd starts the generator by its name, and gives it directories.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if words.first().is_some_and(|name| Path::new(name).file_name() == Some(commands::GENERATOR.as_ref())) {
+        words.insert(1, "generator".into());
+    }
+    words
 }
 
 /// Under systemd the journal gets events with their fields; elsewhere standard error gets lines.

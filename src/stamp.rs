@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What reseal remembers of a guest, in files below `/etc/reseal`: stamp, journal, seal and offline record have one form.
 
+mod origin;
+
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::guest::Guest;
-use crate::guest::machine::{Fingerprint, Likeness};
+use crate::guest::machine::{Fingerprint, Likeness, Part};
 use crate::plan::derive::Seed;
 use crate::plan::draft::{Past, Purpose};
 use crate::plan::probed::Probed;
 use crate::plan::{Finding, Kind, Plan, Renewal};
+
+pub use origin::Origin;
 
 /// Version of the record's form.
 const VERSION: u32 = 1;
@@ -195,6 +199,13 @@ impl Memory {
             sealed: Record::read(guest, SEALED)?,
             offline,
         })
+    }
+
+    /// The same, with the stamp's machine told from this one by these parts.
+    pub fn judged_by(self, guest: &Guest, parts: &[Part]) -> Memory {
+        let here = guest.machine.fingerprint();
+        let stamped_on = self.stamp.as_ref().map(|stamp| stamp.fingerprint.compare_by(&here, parts));
+        Memory { stamped_on, ..self }
     }
 
     /// Is this machine's identity its own? A fingerprint that cannot be read counts as matching: reseal must not

@@ -60,7 +60,11 @@ fn is_machine_id(text: &str) -> bool {
 
 /// Boots a guest for the first time and checks that it woke up as itself.
 fn first_boot(guest: &Guest, template: &BTreeSet<String>) -> Facts {
-    let facts = guest.boot();
+    first_boot_with(guest, template, &Boot::default())
+}
+
+fn first_boot_with(guest: &Guest, template: &BTreeSet<String>, boot: &Boot) -> Facts {
+    let facts = guest.boot_with(boot);
     let story = facts.story();
     assert_eq!(facts.get("state"), "running", "{story}");
     check_whole(guest, &facts);
@@ -131,8 +135,12 @@ fn check_in_force(guest: &Guest, facts: &Facts) {
 
 /// Boots a guest again and checks that nothing happens to it.
 fn next_boot_changes_nothing(guest: &Guest) -> Facts {
+    next_boot_changes_nothing_with(guest, &Boot::default())
+}
+
+fn next_boot_changes_nothing_with(guest: &Guest, boot: &Boot) -> Facts {
     let before = etc(guest);
-    let facts = guest.boot();
+    let facts = guest.boot_with(boot);
     let story = facts.story();
     assert_eq!(facts.get("state"), "running", "{story}");
     assert_eq!(differences(&before, &etc(guest)), [""; 0], "{story}");
@@ -294,6 +302,99 @@ fn the_transient_id_of_pid_1_becomes_the_guests_own() {
     let of_pid_1 = facts.journal().first().and_then(|entry| entry["_MACHINE_ID"].as_str().map(str::to_owned));
     assert_eq!(of_pid_1.as_deref(), Some(&*clone.read("etc/machine-id")), "{}", facts.story());
     next_boot_changes_nothing(&clone);
+}
+
+/// In place of the program: it shows the program other hardware than the container's, and no container.
+const DISGUISE: &str = r#"#!/bin/bash
+exec unshare --mount /bin/bash -ec '
+    for file in /run/host/container-manager /run/systemd/container /proc/1/environ; do
+        [ ! -e $file ] || mount --bind /opt/hardware/nothing $file
+    done
+    mount --bind /opt/hardware/environ /proc/1/environ
+    mount --bind /opt/hardware/block /sys/block
+    mount --bind /opt/hardware/class /sys/class
+    exec -a "$0" /usr/bin/reseal.real "$@"' "$0" "$@"
+"#;
+
+/// What the disguise needs beside what the unit allows the program.
+const ALLOW_DISGUISE: &str = "\
+[Service]
+CapabilityBoundingSet=CAP_SYS_ADMIN
+RestrictNamespaces=no
+SystemCallFilter=@mount
+";
+
+/// Has the program in this guest see the hardware at /opt/hardware. PID 1 still knows that it is in a container, or it would
+/// take this machine's devices for its own.
+fn disguise(guest: &Guest) {
+    fs::rename(guest.path("usr/bin/reseal"), guest.path("usr/bin/reseal.real")).expect("moving the program");
+    guest.write("usr/bin/reseal", DISGUISE);
+    fs::set_permissions(guest.path("usr/bin/reseal"), fs::Permissions::from_mode(0o755)).expect("changing a mode");
+    guest.write("usr/local/lib/systemd/system/reseal-clone.service.d/disguise.conf", ALLOW_DISGUISE);
+}
+
+/// Hardware for the program to see: what is in it is all that tells one machine from the next.
+struct Hardware(tempfile::TempDir);
+
+impl Hardware {
+    fn new(uuid: &str, mac: &str) -> Hardware {
+        let dir = tempfile::tempdir().expect("making a directory");
+        let files = [
+            ("class/dmi/id/product_uuid", uuid),
+            ("class/dmi/id/sys_vendor", "QEMU"),
+            ("class/net/eth7/addr_assign_type", "0"),
+            ("class/net/eth7/address", mac),
+            ("class/net/eth7/device/driver", ""),
+            ("environ", "container="),
+            ("nothing", ""),
+        ];
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("making a directory");
+            fs::write(path, text).expect("writing a fact");
+        }
+        fs::create_dir(dir.path().join("block")).expect("making a directory");
+        Hardware(dir)
+    }
+
+    fn boot(&self, guest: &Guest, act: impl FnOnce(&Guest, &Boot) -> Facts) -> Facts {
+        let bind = format!("--bind-ro={}:/opt/hardware", self.0.path().display());
+        act(guest, &Boot { options: &[&bind], ..Boot::default() })
+    }
+}
+
+#[test]
+fn a_copy_of_a_guest_with_its_stamp_is_told_and_reset_where_the_policy_says_so() {
+    if !ready("a_copy_of_a_guest_with_its_stamp_is_told_and_reset_where_the_policy_says_so", NEEDS) {
+        return;
+    }
+    guests::own_mounts();
+    let one = Hardware::new("11111111-2222-4333-8444-555555555555", "52:54:00:00:00:01");
+    let same_uuid = Hardware::new("11111111-2222-4333-8444-555555555555", "52:54:00:00:00:02");
+    let two = Hardware::new("99999999-2222-4333-8444-555555555555", "52:54:00:00:00:02");
+    let template = unsealed_template();
+    disguise(&template);
+    let of_template = identity(&template);
+    let guest = template.copy();
+    let facts = one.boot(&guest, |guest, boot| first_boot_with(guest, &of_template, boot));
+    assert!(guest.read("etc/reseal/stamp").contains("11111111-2222"), "no hardware was seen\n{}", facts.story());
+    one.boot(&guest, next_boot_changes_nothing_with);
+    let of_guest = identity(&guest);
+
+    let told = guest.copy();
+    let facts = two.boot(&told, |guest, boot| guest.boot_with(boot));
+    assert_eq!(facts.get("state"), "running", "{}", facts.story());
+    assert_eq!(identity(&told), of_guest, "by default a copy is told, and not reset\n{}", facts.story());
+    assert!(facts.console.contains("was made on another machine"), "not told on the console\n{}", facts.story());
+    assert!(facts.get("reseal.status").contains("copied"), "{}", facts.story());
+
+    for (hardware, story) in [(&two, "a new UUID"), (&same_uuid, "the same UUID, another interface")] {
+        let reset = guest.copy();
+        reset.write("etc/reseal/policy.d/clone.toml", "[run]\non-clone = \"reset\"\n");
+        hardware.boot(&reset, |guest, boot| first_boot_with(guest, &of_template, boot));
+        share_nothing(&identity(&reset), &of_guest, story);
+        hardware.boot(&reset, next_boot_changes_nothing_with);
+    }
 }
 
 #[test]

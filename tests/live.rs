@@ -7,6 +7,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -32,6 +33,8 @@ impl Live {
         live.become_machine(HERE);
         fs::write(live.path("sys/class/dmi/id/sys_vendor"), "QEMU\n").unwrap();
         fs::copy(env!("CARGO_BIN_EXE_reseal"), live.path("usr/bin/reseal")).unwrap();
+        fs::create_dir_all(live.path("usr/lib/systemd/system-generators")).unwrap();
+        symlink("../../../bin/reseal", live.path("usr/lib/systemd/system-generators/reseal-generator")).unwrap();
         for library in libraries() {
             let target = live.path(library.to_str().unwrap().trim_start_matches('/'));
             fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -75,6 +78,32 @@ impl Live {
              status=0; chroot \"$ROOT\" /usr/bin/reseal {everywhere} {arguments} || status=$?; \
              hostname > \"$ROOT/tmp/hostname\" || true; exit $status"
         ))
+    }
+
+    /// Gives the machine this interface and no other.
+    fn become_link(&self, mac: &str) {
+        let dir = self.path("sys/class/net/eth0");
+        fs::create_dir_all(dir.join("device")).unwrap();
+        fs::write(dir.join("addr_assign_type"), "0\n").unwrap();
+        fs::write(dir.join("address"), format!("{mac}\n")).unwrap();
+    }
+
+    /// Runs the generator by its name, as systemd does; what it leaves.
+    fn generate(&self) -> Vec<String> {
+        let done = self.shell(
+            "cd \"$ROOT\"; rm -rf run/systemd/generator*; \
+             mkdir -p run/systemd/generator run/systemd/generator.early run/systemd/generator.late; \
+             mount -t proc proc proc 2>/dev/null || true; dirs=/run/systemd/generator; \
+             chroot . /usr/lib/systemd/system-generators/reseal-generator $dirs $dirs.early $dirs.late",
+        );
+        assert_eq!(code(&done), 0, "{}", said(&done));
+        let left = self.shell("cd \"$ROOT/run/systemd/generator\"; find . ! -type d | sort");
+        String::from_utf8(left.stdout).unwrap().lines().map(|line| line.trim_start_matches("./").to_owned()).collect()
+    }
+
+    fn set_policy(&self, text: &str) {
+        fs::create_dir_all(self.path("etc/reseal")).unwrap();
+        fs::write(self.path("etc/reseal/policy.toml"), text).unwrap();
     }
 
     fn read(&self, path: &str) -> String {
@@ -350,4 +379,186 @@ fn adopting_changes_nothing_and_stops_the_unit() {
     assert_eq!(code(&live.reseal("seal --yes")), 0);
     assert_eq!(code(&live.reseal("adopt")), 0);
     assert!(!live.path("etc/reseal/stamp").exists());
+}
+
+const TELLER: &str = "multi-user.target.wants/reseal-clone.service";
+
+/// What the generator leaves where the units are to run although there is a stamp.
+fn woken() -> Vec<String> {
+    let units = ["reseal-early-volumes", "reseal-early", "reseal-keys", "reseal"];
+    let drop_ins = units.iter().map(|unit| format!("{unit}.service.d/50-reseal-clone.conf"));
+    let mut all: Vec<String> = drop_ins.chain([TELLER.to_owned()]).collect();
+    all.sort();
+    all
+}
+
+/// In the order of bytes, whatever the locale of sort(1).
+fn sorted(mut files: Vec<String>) -> Vec<String> {
+    files.sort();
+    files
+}
+
+#[test]
+fn a_boot_tells_a_copy_and_resets_it_where_the_policy_says_so() {
+    let Some(live) = Live::new("a_boot_tells_a_copy_and_resets_it_where_the_policy_says_so") else { return };
+    assert_eq!(live.generate(), [""; 0], "no stamp, nothing to ask");
+    assert_eq!(code(&live.reseal("apply --yes")), 0);
+    assert_eq!(live.generate(), [""; 0], "a stamp of this machine");
+    let (before, id) = (live.files(), live.read("etc/machine-id"));
+
+    live.become_machine(ELSEWHERE);
+    assert_eq!(live.generate(), [TELLER]);
+    let told = live.reseal("tell-clone");
+    assert!(said(&told).contains("was made on another machine: this one is a copy"), "{}", said(&told));
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_eq!(live.files(), before, "by default a copy is told, and nothing else");
+
+    live.set_policy("[run]\non-clone = \"ignore\"\n");
+    assert_eq!(live.generate(), [""; 0]);
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+
+    live.set_policy("[run]\non-clone = \"reset\"\n");
+    assert_eq!(sorted(live.generate()), woken());
+    fs::create_dir_all(live.path("run/reseal")).unwrap();
+    fs::write(live.path("run/reseal/booted"), "").unwrap();
+    assert_eq!(live.generate(), [""; 0], "after the boot `systemctl daemon-reload` changes nothing");
+    fs::remove_file(live.path("run/reseal/booted")).unwrap();
+    // Cut off in the middle, and on again: the stamp is still the other machine's then.
+    let reset = live.reseal("apply --stage system");
+    assert_eq!(code(&reset), 0, "{}", said(&reset));
+    assert!(said(&reset).contains("run.on-clone has it reset"), "{}", said(&reset));
+    let new = live.read("etc/machine-id");
+    assert_ne!(new, id);
+    assert!(live.read("etc/reseal/stamp").contains(ELSEWHERE));
+    assert!(said(&live.reseal("status")).contains("resealed"));
+    assert_eq!(live.generate(), [""; 0], "now the stamp is this machine's");
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_eq!(live.read("etc/machine-id"), new);
+}
+
+#[test]
+fn a_copy_of_a_half_reset_copy_gets_values_of_its_own() {
+    let Some(live) = Live::new("a_copy_of_a_half_reset_copy_gets_values_of_its_own") else { return };
+    live.set_policy("[run]\non-clone = \"reset\"\n");
+    assert_eq!(code(&live.reseal("apply --yes")), 0);
+    let stamp = live.read("etc/reseal/stamp");
+    live.become_machine(ELSEWHERE);
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    let id = live.read("etc/machine-id");
+    // As if it had been cut before the last act: the run is written down, and the stamp is the old one still.
+    let cut = || {
+        fs::create_dir_all(live.path("etc/reseal/journal")).unwrap();
+        fs::rename(live.path("etc/reseal/stamp"), live.path("etc/reseal/journal/run")).unwrap();
+        fs::write(live.path("etc/reseal/stamp"), &stamp).unwrap();
+        fs::write(live.path("var/lib/reseal/stamp"), &stamp).unwrap();
+    };
+    cut();
+    assert_eq!(sorted(live.generate()), woken());
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_eq!(live.read("etc/machine-id"), id, "here it goes on");
+    cut();
+    live.become_machine("aaaaaaaa-2222-4333-8444-555555555555");
+    assert_eq!(sorted(live.generate()), woken());
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_ne!(live.read("etc/machine-id"), id, "a copy of it begins anew");
+}
+
+#[test]
+fn a_stamp_that_says_nothing_certain_resets_nothing_and_is_told() {
+    let Some(live) = Live::new("a_stamp_that_says_nothing_certain_resets_nothing_and_is_told") else { return };
+    live.set_policy("[run]\non-clone = \"reset\"\n");
+    assert_eq!(code(&live.reseal("apply --yes")), 0);
+    let (stamp, id) = (live.read("etc/reseal/stamp"), live.read("etc/machine-id"));
+    let path = live.path("etc/reseal/stamp");
+    let remove = || fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+    let put = |text: String| fs::write(&path, text).unwrap();
+    let cases: [(&str, &dyn Fn(), &str); 6] = [
+        ("by hand", &|| put(stamp.replace(HERE, ELSEWHERE)), "somebody has put it there"),
+        ("of a later version", &|| put(stamp.replacen("\"version\": 1", "\"version\": 99", 1)), "a later reseal"),
+        ("garbage", &|| put("{".to_owned()), "No boot resets this machine"),
+        ("empty", &|| put(String::new()), "No boot resets this machine"),
+        ("a directory", &|| fs::create_dir(&path).unwrap(), "No boot resets this machine"),
+        (
+            "a fifo",
+            &|| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            "No boot resets this machine",
+        ),
+    ];
+    for (what, make, word) in cases {
+        remove();
+        make();
+        let files = live.files();
+        assert!(live.generate().contains(&TELLER.to_owned()), "{what}");
+        let told = live.reseal("tell-clone");
+        assert!(said(&told).contains(word), "{what}: {}", said(&told));
+        for stage in ["early", "system", "keys"] {
+            assert_eq!(code(&live.reseal(&format!("apply --stage {stage}"))), 0, "{what}");
+        }
+        assert_eq!((live.files(), live.read("etc/machine-id")), (files, id.clone()), "{what}");
+    }
+    remove();
+    assert!(said(&live.reseal("apply --stage system")).contains("put back"));
+    assert_eq!(live.read("etc/reseal/stamp"), stamp);
+    // A policy with a mistake: a copy is told.
+    live.become_machine(ELSEWHERE);
+    live.set_policy("[run\n");
+    assert_eq!(live.generate(), [TELLER]);
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_eq!(live.read("etc/machine-id"), id);
+}
+
+#[test]
+fn an_interface_that_comes_up_late_is_waited_for() {
+    let Some(live) = Live::new("an_interface_that_comes_up_late_is_waited_for") else { return };
+    live.set_policy("[run]\non-clone = \"reset\"\n");
+    live.become_link("52:54:00:00:00:01");
+    assert_eq!(code(&live.reseal("apply --yes")), 0);
+    let id = live.read("etc/machine-id");
+    assert_eq!(live.generate(), [""; 0]);
+    // No driver yet, so nobody can tell: the units look again when it is there.
+    fs::remove_dir_all(live.path("sys/class/net")).unwrap();
+    assert_eq!(sorted(live.generate()), woken());
+    live.become_link("52:54:00:00:00:01");
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_eq!(live.read("etc/machine-id"), id);
+    assert_eq!(said(&live.reseal("tell-clone")), "");
+    // The same UUID, another interface.
+    live.become_link("52:54:00:00:00:02");
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_ne!(live.read("etc/machine-id"), id);
+}
+
+#[test]
+fn the_policy_says_what_makes_a_copy() {
+    let Some(live) = Live::new("the_policy_says_what_makes_a_copy") else { return };
+    live.set_policy("[run]\non-clone = \"reset\"\nclone-by = [\"generation-id\"]\n");
+    let page = live.path("sys/firmware/qemu_fw_cfg/by_name/etc/vmgenid_guid/raw");
+    fs::create_dir_all(page.parent().unwrap()).unwrap();
+    fs::write(&page, [[0; 40].as_slice(), &[1; 16]].concat()).unwrap();
+    assert_eq!(code(&live.reseal("apply --yes")), 0);
+    let id = live.read("etc/machine-id");
+    live.become_machine(ELSEWHERE);
+    assert_eq!(live.generate(), [""; 0], "the UUID does not count");
+    fs::write(&page, [[0; 40].as_slice(), &[2; 16]].concat()).unwrap();
+    assert_eq!(sorted(live.generate()), woken());
+    assert_eq!(code(&live.reseal("apply --stage system")), 0);
+    assert_ne!(live.read("etc/machine-id"), id);
+    assert_eq!(live.generate(), [""; 0]);
+}
+
+#[test]
+fn a_backup_in_a_new_machine_can_be_said_to_be_the_one() {
+    let Some(live) = Live::new("a_backup_in_a_new_machine_can_be_said_to_be_the_one") else { return };
+    assert_eq!(code(&live.reseal("apply --yes")), 0);
+    let before = without_stamp(&live.files());
+    live.become_machine(ELSEWHERE);
+    assert_eq!(code(&live.reseal("adopt")), 0);
+    assert!(said(&live.reseal("status")).contains("copied"));
+    assert_eq!(code(&live.reseal("adopt --force")), 0);
+    assert!(said(&live.reseal("status")).contains("adopted"));
+    assert_eq!(without_stamp(&live.files()), before);
+    assert_eq!(live.generate(), [""; 0]);
+    let stamp = live.read("etc/reseal/stamp");
+    assert_eq!(code(&live.reseal("adopt --force")), 0);
+    assert_eq!(live.read("etc/reseal/stamp"), stamp, "a stamp of this machine stays");
 }

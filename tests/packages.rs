@@ -15,6 +15,7 @@ const UNITS: &[&str] = &[
     "reseal-early.service",
     "reseal-early-volumes.service",
     "reseal-volume-keys.service",
+    "reseal-clone.service",
 ];
 
 /// Of 100, as `systemd-analyze security --threshold` counts; the tool itself calls less than 50 "OK". Running gpg as the owner of
@@ -63,7 +64,8 @@ fn deb_and_rpm_contain_the_same() {
     deb.sort();
     rpm.sort();
     assert_eq!(deb, rpm);
-    for needed in ["/usr/bin/reseal", "/usr/lib/systemd/system/reseal.service", "/etc/reseal/policy.toml"] {
+    let generator = "/usr/lib/systemd/system-generators/reseal-generator";
+    for needed in ["/usr/bin/reseal", "/usr/lib/systemd/system/reseal.service", "/etc/reseal/policy.toml", generator] {
         assert!(deb.iter().any(|path| path == needed), "{needed} is missing");
     }
     for unit in UNITS {
@@ -108,6 +110,7 @@ fn scripts_are_clean() {
         "dist/build",
         "dist/deb/postinst",
         "dist/deb/postrm",
+        "dist/rpm/generator.sh",
         "tests/guests/collect.sh",
     ]));
     // rpm runs its scriptlets by /bin/sh; they have no first line to say so.

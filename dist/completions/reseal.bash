@@ -32,6 +32,9 @@ _reseal() {
             reseal,demo)
                 cmd="reseal__subcmd__demo"
                 ;;
+            reseal,generator)
+                cmd="reseal__subcmd__generator"
+                ;;
             reseal,help)
                 cmd="reseal__subcmd__help"
                 ;;
@@ -56,6 +59,9 @@ _reseal() {
             reseal,status)
                 cmd="reseal__subcmd__status"
                 ;;
+            reseal,tell-clone)
+                cmd="reseal__subcmd__tell__subcmd__clone"
+                ;;
             reseal,verify)
                 cmd="reseal__subcmd__verify"
                 ;;
@@ -73,6 +79,9 @@ _reseal() {
                 ;;
             reseal__subcmd__help,demo)
                 cmd="reseal__subcmd__help__subcmd__demo"
+                ;;
+            reseal__subcmd__help,generator)
+                cmd="reseal__subcmd__help__subcmd__generator"
                 ;;
             reseal__subcmd__help,help)
                 cmd="reseal__subcmd__help__subcmd__help"
@@ -97,6 +106,9 @@ _reseal() {
                 ;;
             reseal__subcmd__help,status)
                 cmd="reseal__subcmd__help__subcmd__status"
+                ;;
+            reseal__subcmd__help,tell-clone)
+                cmd="reseal__subcmd__help__subcmd__tell__subcmd__clone"
                 ;;
             reseal__subcmd__help,verify)
                 cmd="reseal__subcmd__help__subcmd__verify"
@@ -141,7 +153,7 @@ _reseal() {
 
     case "${cmd}" in
         reseal)
-            opts="-h -V --root --image --device --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help"
+            opts="-h -V --root --image --device --policy --set --only --skip --format --dry-run --log-level --help --version apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -191,7 +203,7 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__adopt)
-            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
+            opts="-h --force --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -456,8 +468,58 @@ _reseal() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        reseal__subcmd__generator)
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         reseal__subcmd__help)
-            opts="apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help"
+            opts="apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -527,6 +589,20 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__help__subcmd__generator)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -681,6 +757,20 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__help__subcmd__tell__subcmd__clone)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1241,6 +1331,56 @@ _reseal() {
             return 0
             ;;
         reseal__subcmd__status)
+            opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        reseal__subcmd__tell__subcmd__clone)
             opts="-h --root --image --device --policy --set --only --skip --format --dry-run --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

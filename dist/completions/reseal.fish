@@ -54,6 +54,8 @@ complete -c reseal -n "__fish_reseal_needs_command" -f -a "audit" -d 'Show which
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "reencrypt" -d 'Give the LUKS volumes that the policy scheduled volume keys of their own, which takes hours'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "generator" -d 'What systemd starts in every boot, systemd.generator(7)'
+complete -c reseal -n "__fish_reseal_needs_command" -f -a "tell-clone" -d 'Say so where the stamp is not of this machine'
 complete -c reseal -n "__fish_reseal_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l plan -d 'Apply exactly this plan, as `--dry-run --format json` printed it' -r -F
 complete -c reseal -n "__fish_reseal_using_subcommand apply" -l stage -d 'Run as the boot unit of this stage does, without asking' -r -f -a "initrd\t'In the initramfs, which can take the root file system away for the time of a change'
@@ -322,22 +324,55 @@ complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l log-level -d 'Ho
 warn\t'What a person should look at, too'
 info\t'What was done, too'
 debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l force -d 'Also where the stamp is of another machine, as after a backup was restored into a new one'
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -l dry-run -d 'Show what would be done, and do nothing'
 complete -c reseal -n "__fish_reseal_using_subcommand adopt" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "apply" -d 'Give the guest an identity of its own'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "seal" -d 'Make the guest generic before it is copied'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "scan" -d 'Look through every file for what is left of the identity that the guest had before'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "policy" -d 'Show, check or print policy'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "reencrypt" -d 'Give the LUKS volumes that the policy scheduled volume keys of their own, which takes hours'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
-complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand generator" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l root -d 'Work on the guest below this directory instead of the running system' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l image -d 'Work on the guest inside this disk image, or on the ids inside it beside the guest of --root; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l device -d 'As --image, for a disk of this machine that nothing uses, as /dev/sdb; can be repeated' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l policy -d 'Read this policy instead of the files under /etc/reseal' -r -F
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l set -d 'Set one policy key, as in hostname.name=web-1; can be repeated' -r
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l only -d 'Run only these regenerators' -r
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l skip -d 'Leave these regenerators out' -r
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l format -d 'For people, or one JSON document on standard output' -r -f -a "human\t'Text, coloured on a terminal'
+json\t'One JSON document'"
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l log-level -d 'How much to log on standard error' -r -f -a "error\t'What failed'
+warn\t'What a person should look at, too'
+info\t'What was done, too'
+debug\t'Every step, too'"
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -l dry-run -d 'Show what would be done, and do nothing'
+complete -c reseal -n "__fish_reseal_using_subcommand tell-clone" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "apply" -d 'Give the guest an identity of its own'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "seal" -d 'Make the guest generic before it is copied'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "inspect" -d 'Show where the guest runs and every identity that it holds'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "boot-check" -d 'Show whether everything that the boot names, from the firmware to /, is there'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "status" -d 'Show whether the guest was reset, and what is still to do'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "list" -d 'List the regenerators and the catalogue, and what applies to the guest'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "scan" -d 'Look through every file for what is left of the identity that the guest had before'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "policy" -d 'Show, check or print policy'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "verify" -d 'Prove that the guest shares nothing with its template, and that what it was given stands and works'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "audit" -d 'Show which identities the guests of a fleet share, from their inventories'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "reencrypt" -d 'Give the LUKS volumes that the policy scheduled volume keys of their own, which takes hours'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "demo" -d 'Reset two copies of a throw-away guest in a temporary directory, and compare them'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "adopt" -d 'Take the running machine as it is, so that no boot resets it (what installing the package does)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "generator" -d 'What systemd starts in every boot, systemd.generator(7)'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "tell-clone" -d 'Say so where the stamp is not of this machine'
+complete -c reseal -n "__fish_reseal_using_subcommand help; and not __fish_seen_subcommand_from apply seal inspect boot-check status list scan policy verify audit reencrypt demo adopt generator tell-clone help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "show" -d 'Show every setting in force'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "check" -d 'Check every policy file, and say which were read'
 complete -c reseal -n "__fish_reseal_using_subcommand help; and __fish_seen_subcommand_from policy" -f -a "default" -d 'Print the shipped policy: every setting, explained'

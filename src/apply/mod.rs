@@ -6,6 +6,7 @@ mod aside;
 mod device;
 mod entropy;
 mod firmware;
+mod generator;
 mod gnupg;
 mod image;
 mod journal;
@@ -38,6 +39,7 @@ use step::Executor;
 pub use aside::Mounted;
 use device::DeviceFailed;
 use firmware::FirmwareFailed;
+pub use generator::{tell_at_boot, wake_units};
 pub use image::Tree;
 pub use journal::{adopt, restore_stamp};
 pub use root_fs::{Request, RootMounts, enter as enter_root, is_initramfs, tell_boot_of_initramfs};
@@ -91,6 +93,15 @@ pub struct Control<'a> {
     pub stage: Option<Stage>,
     /// Asked before every step with its number; `true` ends the run there.
     pub interrupt: &'a mut dyn FnMut(usize) -> bool,
+}
+
+/// Waits until udev is through with the devices that it knows of, for at most so many seconds.
+pub fn await_devices(most: u32) {
+    if tools::exists("udevadm")
+        && let Err(error) = tools::run("udevadm", &["settle", &format!("--timeout={most}")])
+    {
+        tracing::warn!("waiting for devices: {error:#}");
+    }
 }
 
 /// Holds other runs on the same guest off until it is dropped.

@@ -3,13 +3,14 @@
 
 use anyhow::Result;
 
-use super::{Access, Exit, Usage, open, print};
+use super::{Access, Exit, Usage, open, policy, print};
 use crate::apply;
 use crate::cli::Options;
-use crate::stamp::{JOURNAL, SEALED, STAMP};
+use crate::guest::Guest;
+use crate::stamp::{JOURNAL, Origin, SEALED, STAMP};
 
 /// Runs the command.
-pub fn run(options: &Options) -> Result<Exit> {
+pub fn run(options: &Options, force: bool) -> Result<Exit> {
     let guest = open(options, Access::Look)?;
     if !guest.running {
         return Err(Usage("only the running machine can be adopted".to_owned()).into());
@@ -17,7 +18,7 @@ pub fn run(options: &Options) -> Result<Exit> {
     let _lock = apply::lock(&guest)?;
     // A stamp, even one that cannot be read, a sealed template and an unfinished run are left as they are.
     for path in [STAMP, SEALED, JOURNAL] {
-        if guest.root.stat(path)?.is_some() {
+        if guest.root.stat(path)?.is_some() && !(force && path == STAMP && is_of_another_machine(options, &guest)?) {
             return Ok(Exit::Done);
         }
     }
@@ -27,4 +28,9 @@ pub fn run(options: &Options) -> Result<Exit> {
     }
     apply::adopt(&guest)?;
     Ok(Exit::Done)
+}
+
+fn is_of_another_machine(options: &Options, guest: &Guest) -> Result<bool> {
+    let policy = policy(options, guest)?;
+    Ok(matches!(Origin::of(guest, &policy.run.clone_by), Some(Origin::Elsewhere | Origin::Misplaced)))
 }

@@ -36,7 +36,7 @@ pub fn run(options: &Options, apply: &Apply) -> Result<Exit> {
 
 fn by_hand(options: &Options, apply: &Apply, guest: &Opened) -> Result<Exit> {
     let policy = policy(options, guest)?;
-    let memory = Memory::read(guest)?;
+    let memory = Memory::read(guest)?.judged_by(guest, &policy.run.clone_by);
     if options.dry_run {
         let past = memory.past(guest, Purpose::Reset, apply.renew)?;
         let mut plan = regenerators::plan(&policy, guest, past, Purpose::Reset, OnError::Stop)?;
@@ -54,7 +54,7 @@ fn by_hand(options: &Options, apply: &Apply, guest: &Opened) -> Result<Exit> {
     }
     let lock = apply::lock(guest)?;
     // What another run did until the lock was free counts.
-    let memory = Memory::read(guest)?;
+    let memory = Memory::read(guest)?.judged_by(guest, &policy.run.clone_by);
     let mut past = memory.past(guest, Purpose::Reset, apply.renew)?;
     let wanted = apply.plan.as_deref().map(read_plan).transpose()?;
     if let Some(wanted) = &wanted {
@@ -108,7 +108,7 @@ fn refuse(options: &Options, apply: &Apply, guest: &Guest, policy: &Policy, memo
     }
     match memory.stamped_on {
         Some(Likeness::Other) => bail!(
-            "/{STAMP} was made on another machine: this one is a copy. `reseal apply --renew` gives it an identity of its own"
+            "/{STAMP} was made on another machine: this one is a copy. `reseal apply --renew` gives it an identity of its own, `reseal adopt --force` lets it keep the one it has"
         ),
         Some(_) => {
             let message = "This machine has its identity already; nothing was changed. `--renew` gives it a new one.";

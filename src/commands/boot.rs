@@ -10,13 +10,13 @@ use super::{Access, Exit, Opened, initrd, open, policy, print, say};
 use crate::apply::{self, Failure, Mounted};
 use crate::cli::Options;
 use crate::guest::disks::wanted_aside;
-use crate::guest::machine::Likeness;
+use crate::guest::machine::{Likeness, Machine};
 use crate::plan::draft::Purpose;
 use crate::plan::{Finding, Severity, Stage};
-use crate::policy::Policy;
+use crate::policy::{OnClone, Policy};
 use crate::regenerators::{self, OnError};
 use crate::run::Run;
-use crate::stamp::{Memory, Record, STAMP, STAMP_COPY};
+use crate::stamp::{Memory, Origin, Record, STAMP, STAMP_COPY};
 
 /// How often the devices are looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,15 +33,15 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
         findings.tell("policy", format!("{error:#}; only machine-id, credential secret, SSH host keys and residue are reset, by built-in defaults"));
         Policy::fallback()
     });
-    // Whatever the stamp holds (a later reseal may have written it), this machine has its identity.
-    if guest.root.stat(STAMP)?.is_some() {
+    // Whatever the stamp holds (a later reseal may have written it), this machine has its identity, unless it is a copy.
+    if guest.root.stat(STAMP)?.is_some() && !is_clone_to_reset(&mut guest, &policy, &mut findings) {
         return Ok(Exit::Done);
     }
-    let memory = remember(&guest, &mut findings);
+    let memory = remember(&guest, &policy, &mut findings);
     if stage == Stage::Keys && memory.journal.is_none() {
         return Ok(Exit::Done);
     }
-    if put_back(options, &guest, &memory)? {
+    if put_back(options, &guest, &policy, &memory)? {
         return Ok(Exit::Done);
     }
     if !policy.run.acts_in(guest.machine.place) && memory.sealed.is_none() {
@@ -89,6 +89,24 @@ pub fn run(options: &Options, stage: Stage) -> Result<Exit> {
     }
 }
 
+/// Is the stamp another machine's, and does the policy want a copy reset? The generator asked first, and let this unit
+/// run; what it could not see yet counts now.
+fn is_clone_to_reset(guest: &mut Opened, policy: &Policy, findings: &mut Findings) -> bool {
+    // The initramfs has no more drivers than it needs, so it is too early to tell.
+    if policy.run.on_clone != OnClone::Reset || guest.stage == Some(Stage::Initrd) {
+        return false;
+    }
+    apply::await_devices(policy.run.device_wait);
+    guest.guest.machine = Machine::of_running_system();
+    if Origin::of(guest, &policy.run.clone_by) != Some(Origin::Elsewhere) {
+        return false;
+    }
+    let message = format!("/{STAMP} was made on another machine: this one is a copy, and run.on-clone has it reset");
+    tracing::warn!("{message}");
+    findings.0.push(Finding { severity: Severity::Warning, by: "run".into(), subject: format!("/{STAMP}"), message });
+    true
+}
+
 /// Mounts what the boot loader reads, where nobody else sees it: this boot mounts it later than ids change.
 fn see_the_boot_loader(options: &Options, guest: &mut Opened, findings: &mut Findings) -> Option<Mounted> {
     let wanted =
@@ -121,7 +139,7 @@ fn see_the_boot_loader(options: &Options, guest: &mut Opened, findings: &mut Fin
 
 fn once(options: &Options, guest: &Opened, policy: &Policy, findings: &mut Findings) -> Result<Exit> {
     let run = Run { guest, policy, purpose: Purpose::Reset, on_error: OnError::GoOn };
-    let mut past = remember(guest, findings).past(guest, Purpose::Reset, false)?;
+    let mut past = remember(guest, policy, findings).past(guest, Purpose::Reset, false)?;
     let mut plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
     if Run::ask(&plan, &mut past) {
         plan = regenerators::plan(policy, guest, past.clone(), Purpose::Reset, OnError::GoOn)?;
@@ -150,8 +168,8 @@ impl Findings {
     }
 }
 
-fn remember(guest: &Opened, findings: &mut Findings) -> Memory {
-    Memory::read(guest).unwrap_or_else(|error| {
+fn remember(guest: &Opened, policy: &Policy, findings: &mut Findings) -> Memory {
+    Memory::read(guest).map(|memory| memory.judged_by(guest, &policy.run.clone_by)).unwrap_or_else(|error| {
         let told = format!("{error:#}; the boot goes on as if it were not there");
         if !findings.0.iter().any(|finding| finding.message == told) {
             findings.tell("/etc/reseal", told);
@@ -162,7 +180,7 @@ fn remember(guest: &Opened, findings: &mut Findings) -> Memory {
 
 /// Looks at the disks; the early stage waits until all that fstab(5) and crypttab(5) name are there, but not for ever.
 fn look_at_disks(guest: &mut Opened, policy: &Policy, findings: &mut Findings) {
-    let decided = remember(guest, findings).journal.map(|journal| journal.renewals).unwrap_or_default();
+    let decided = remember(guest, policy, findings).journal.map(|journal| journal.renewals).unwrap_or_default();
     let started = Instant::now();
     let most = match guest.stage {
         Some(Stage::Early) => Duration::from_secs(policy.run.device_wait.into()),
@@ -183,12 +201,12 @@ fn look_at_disks(guest: &mut Opened, policy: &Policy, findings: &mut Findings) {
 
 /// A lost stamp, when its copy is surely of this machine. Without a readable fingerprint a copied tree looks just the
 /// same, and a clone that keeps its keys is the worse mistake.
-fn put_back(options: &Options, guest: &Opened, memory: &Memory) -> Result<bool> {
+fn put_back(options: &Options, guest: &Opened, policy: &Policy, memory: &Memory) -> Result<bool> {
     if memory.journal.is_some() || memory.sealed.is_some() {
         return Ok(false);
     }
     let Ok(Some(copy)) = Record::read(guest, STAMP_COPY) else { return Ok(false) };
-    if copy.fingerprint.compare(&guest.machine.fingerprint()) != Likeness::Same {
+    if copy.fingerprint.compare_by(&guest.machine.fingerprint(), &policy.run.clone_by) != Likeness::Same {
         return Ok(false);
     }
     apply::restore_stamp(guest, &copy)?;

@@ -7,6 +7,7 @@ mod audit;
 mod boot;
 mod boot_check;
 mod demo;
+mod generator;
 mod initrd;
 mod inspect;
 mod list;
@@ -35,6 +36,8 @@ use crate::plan::{Finding, Severity};
 use crate::policy::{Policy, PolicyError};
 use crate::regenerators;
 use scratch::Scratch;
+
+pub use generator::GENERATOR;
 
 /// How a command ended; the number is the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +97,9 @@ fn dispatch(cli: &Cli) -> Result<Exit> {
         Some(Command::Scan(scan)) => scan::run(options, scan),
         Some(Command::Reencrypt(consent)) => reencrypt::run(options, consent),
         Some(Command::Demo) => demo::run(options),
-        Some(Command::Adopt) => adopt::run(options),
+        Some(Command::Adopt { force }) => adopt::run(options, *force),
+        Some(Command::Generator { dirs }) => generator::run(options, dirs),
+        Some(Command::TellClone) => generator::tell(options),
         None if options.dry_run => {
             let consent = crate::cli::Consent { yes: false };
             apply::run(

@@ -8,6 +8,7 @@ use super::{Access, Exit, is_human, open, print, print_json, style};
 use crate::cli::Options;
 use crate::guest::machine::Likeness;
 use crate::plan::{Finding, show};
+use crate::policy::Policy;
 use crate::regenerators::UNIT_LINK;
 use crate::stamp::{Form, Memory};
 
@@ -43,7 +44,9 @@ struct Status {
 /// Runs the command.
 pub fn run(options: &Options) -> Result<Exit> {
     let guest = open(options, Access::Look)?;
-    let memory = Memory::read(&guest)?;
+    // A policy with a mistake is no reason to say nothing.
+    let parts = Policy::load(&guest.root, options.policy.as_deref(), &options.set).unwrap_or_default().run.clone_by;
+    let memory = Memory::read(&guest)?.judged_by(&guest, &parts);
     let (state, record) = match &memory {
         Memory { journal: Some(record), .. } => (State::Unfinished, Some(record)),
         Memory { stamp: Some(record), stamped_on: Some(Likeness::Other), .. } if guest.running => {
@@ -72,7 +75,8 @@ pub fn run(options: &Options) -> Result<Exit> {
         State::Resealed => "resealed: this machine was given an identity of its own",
         State::Adopted => "adopted: this machine was taken as it is; nothing resets it",
         State::Copied => {
-            "copied: the stamp is of another machine; `reseal apply --renew` gives this one an identity of its own"
+            "copied: the stamp is of another machine; `reseal apply --renew` gives this one an identity of its own, `reseal adopt \
+             --force` lets it keep the one it has"
         }
         State::Unfinished => "unfinished: a run was cut off; `reseal apply` or the next boot goes on",
         _ if waits && !armed => "not reset, and reseal.service is not enabled: nothing resets this guest by itself",

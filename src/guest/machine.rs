@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::fingerprint::{Fingerprint, Likeness};
+pub use self::fingerprint::{Fingerprint, Likeness, Part};
 use crate::root::Root;
 
 /// Longest fact that is kept, in characters. SMBIOS sets no limit; no honest serial number comes near.

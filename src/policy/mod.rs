@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::guest::instance::{Answer, Instance};
-use crate::guest::machine::Place;
+use crate::guest::machine::{Part, Place};
 use crate::regenerators::{self, PIPELINE};
 use crate::root::{LARGEST_FILE, Root};
 use instance::{INSTANCE_EXAMPLE, InstancePolicy};
@@ -42,6 +42,19 @@ pub enum Where {
     BareMetal,
 }
 
+/// What a boot does on a copy of a machine that has its identity, stamp and all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnClone {
+    /// It gets an identity of its own.
+    Reset,
+    /// It is told, and nothing else.
+    #[default]
+    Warn,
+    /// Nothing.
+    Ignore,
+}
+
 /// Table `[run]`: what holds for the whole run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -54,11 +67,22 @@ pub struct RunPolicy {
     pub skip: Vec<String>,
     /// How long a first boot waits for devices that fstab(5) and crypttab(5) name, in seconds.
     pub device_wait: u32,
+    /// What a boot does where the stamp is of another machine.
+    pub on_clone: OnClone,
+    /// What tells this machine from the stamp's.
+    pub clone_by: Vec<Part>,
 }
 
 impl Default for RunPolicy {
     fn default() -> RunPolicy {
-        RunPolicy { r#where: vec![Where::Vm, Where::Container], only: Vec::new(), skip: Vec::new(), device_wait: 10 }
+        RunPolicy {
+            r#where: vec![Where::Vm, Where::Container],
+            only: Vec::new(),
+            skip: Vec::new(),
+            device_wait: 10,
+            on_clone: OnClone::Warn,
+            clone_by: Part::USUAL.to_vec(),
+        }
     }
 }
 
@@ -86,6 +110,15 @@ only = []
 skip = []
 # How long a first boot waits for the devices that fstab and crypttab name before it changes ids, in seconds.
 device-wait = 10
+# What a boot does on a copy of a machine that has its identity, which the stamp shows, because it knows the machine that it
+# was made on: "reset" gives the copy an identity of its own, "warn" says so and does nothing, "ignore" does nothing. A
+# backup that is restored into a new machine looks like any other copy.
+on-clone = "warn"
+# What makes it another machine. "smbios-uuid": its UUID; "disks": none of its disks' serial numbers and WWNs is known;
+# "macs": none of its interfaces' permanent addresses is known; "generation-id": Microsoft's VM generation id, where it can
+# be read, which differs in a snapshot that is restored, too. One of them is enough, and what cannot be read counts for
+# nothing: a migration, a restored backup, one more disk or interface make no other machine.
+clone-by = ["smbios-uuid", "disks", "macs"]
 "#;
 
 /// Table `[scan]`: what `reseal scan` lets stand.

@@ -22,6 +22,25 @@ pub enum Likeness {
     Unreadable,
 }
 
+/// A part of a fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// UUID of the machine.
+    SmbiosUuid,
+    /// Serial numbers and world-wide ids of its disks.
+    Disks,
+    /// Permanent hardware addresses of its interfaces.
+    Macs,
+    /// VM generation id.
+    GenerationId,
+}
+
+impl Part {
+    /// What tells machines apart where the policy does not say otherwise.
+    pub const USUAL: [Part; 3] = [Part::SmbiosUuid, Part::Disks, Part::Macs];
+}
+
 /// What tells a machine from others. It outlives a reboot, a migration, and more disks or interfaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -33,7 +52,7 @@ pub struct Fingerprint {
     /// Permanent hardware addresses, lower case, sorted, each once.
     pub macs: Vec<String>,
     /// VM generation id, lower case. It changes when a snapshot is restored in place, so it is kept and shown, and
-    /// decides nothing.
+    /// decides nothing but where the policy says so.
     pub generation_id: Option<String>,
 }
 
@@ -62,18 +81,41 @@ impl Fingerprint {
     /// | same or none | any | share none | other |
     /// | none | none | none | unreadable |
     pub fn compare(&self, other: &Fingerprint) -> Likeness {
-        let uuids = self.smbios_uuid.as_deref().zip(other.smbios_uuid.as_deref());
-        let evidence = [
-            uuids.map(|(one, two)| is_same_uuid(one, two)),
-            share(&self.disks, &other.disks),
-            share(&self.macs, &other.macs),
-        ];
+        self.compare_by(other, &Part::USUAL)
+    }
+
+    /// As [`compare`](Fingerprint::compare), by these parts alone.
+    pub fn compare_by(&self, other: &Fingerprint, parts: &[Part]) -> Likeness {
+        let evidence: Vec<Option<bool>> = parts.iter().map(|part| self.agrees(other, *part)).collect();
         if evidence.contains(&Some(false)) {
             Likeness::Other
         } else if evidence.contains(&Some(true)) {
             Likeness::Same
         } else {
             Likeness::Unreadable
+        }
+    }
+
+    /// Is one of these parts here, and not there?
+    pub fn has_more_than(&self, other: &Fingerprint, parts: &[Part]) -> bool {
+        parts.iter().any(|part| match part {
+            Part::SmbiosUuid => self.smbios_uuid.is_some() && other.smbios_uuid.is_none(),
+            Part::Disks => !self.disks.is_empty() && other.disks.is_empty(),
+            Part::Macs => !self.macs.is_empty() && other.macs.is_empty(),
+            Part::GenerationId => self.generation_id.is_some() && other.generation_id.is_none(),
+        })
+    }
+
+    /// Does this part say that they are one machine? `None` where one of the two has nothing to compare.
+    fn agrees(&self, other: &Fingerprint, part: Part) -> Option<bool> {
+        let both = |one: &Option<String>, two: &Option<String>, same: fn(&str, &str) -> bool| {
+            one.as_deref().zip(two.as_deref()).map(|(one, two)| same(one, two))
+        };
+        match part {
+            Part::SmbiosUuid => both(&self.smbios_uuid, &other.smbios_uuid, is_same_uuid),
+            Part::Disks => share(&self.disks, &other.disks),
+            Part::Macs => share(&self.macs, &other.macs),
+            Part::GenerationId => both(&self.generation_id, &other.generation_id, |one, two| one == two),
         }
     }
 }
@@ -170,6 +212,23 @@ mod tests {
         let alone = with("1", Fingerprint::default());
         assert!(!alone.is_readable());
         assert_eq!(alone.compare(&alone), Likeness::Unreadable);
+    }
+
+    #[test]
+    fn the_policy_chooses_the_parts() {
+        let whole = print(UUID, &["S1"], &["52:54:00:00:00:01"]);
+        let other_macs = print(UUID, &["S1"], &["52:54:00:00:00:02"]);
+        assert_eq!(whole.compare_by(&other_macs, &[Part::SmbiosUuid, Part::Disks]), Likeness::Same);
+        assert_eq!(whole.compare_by(&other_macs, &[Part::Macs]), Likeness::Other);
+        assert_eq!(whole.compare_by(&other_macs, &[]), Likeness::Unreadable);
+        let with = |id: &str| Fingerprint { generation_id: Some(id.to_owned()), ..whole.clone() };
+        let parts = [Part::SmbiosUuid, Part::GenerationId];
+        assert_eq!(with("1").compare_by(&with("2"), &parts), Likeness::Other, "a snapshot, where the policy counts it");
+        assert_eq!(with("1").compare_by(&whole, &parts), Likeness::Same, "an id that cannot be read counts nowhere");
+        let early = print(UUID, &["S1"], &[]);
+        assert!(whole.has_more_than(&early, &Part::USUAL));
+        assert!(!early.has_more_than(&whole, &Part::USUAL) && !whole.has_more_than(&whole, &Part::USUAL));
+        assert!(!whole.has_more_than(&early, &[Part::SmbiosUuid]), "a part that nobody asks for is not waited for");
     }
 
     #[test]
