@@ -33,6 +33,8 @@ fn what_differs_between_two_installations_is_known_and_goes() {
         let verdict = judge::Verdict::of(&pair);
         let left = reset::check(&pair, &verdict);
         println!("differential {}: {} packages, {verdict}", batch.name, batch.packages.len());
+        verdict.unknown.iter().for_each(|path| println!("  unknown: {path}"));
+        left.iter().for_each(|what| println!("  {what}"));
         packages += batch.packages.len();
         wrong.extend(verdict.unknown.iter().map(|path| format!("{}: {path} differs, and nobody knows it", batch.name)));
         wrong.extend(left.into_iter().map(|what| format!("{}: {what}", batch.name)));
